@@ -1,0 +1,83 @@
+# make book and make test set up all they need; make help lists the rest.
+#   PYTHON=python3.12   the interpreter that makes .venv (3.11 or newer)
+#   CONSTRAINTS=        install the newest versions that pyproject.toml allows, not the tested ones
+
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+VENV := .venv
+BIN := $(VENV)/bin
+# The set-up is done again when what it reads has changed in content, whatever the files' times say.
+SETUP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+# The execution cache knows the notebooks only; this is all else that their results follow from.
+INPUTS = find facelib book/results constraints.txt -type f ! -path '*/__pycache__/*' ! -name '.*' \
+	| LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1
+NOTEBOOKS := $(wildcard book/*.ipynb)
+# A page's live cells must not depend on which data this machine happens to have.
+BUILD_ENV = env -u FACELIB_DATA PYTHONPATH= MPLBACKEND=agg PATH="$(CURDIR)/$(BIN):$$PATH"
+
+# $(call step,what,command): says what is being done, does it, says how long it took; stops where the command fails.
+step = @printf '\n==> %s\n' "$(1)"; t=$$(date +%s); if $(2); then \
+	printf '<== %s: %s s\n' "$(1)" $$(( $$(date +%s) - t )); else \
+	printf '<== %s: FAILED after %s s\n' "$(1)" $$(( $$(date +%s) - t )) >&2; exit 1; fi
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lint unit notebooks built browser publish-url clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' \
+		| while IFS='|' read -r name what; do printf '  make %-13s %s\n' "$$name" "$$what"; done
+
+setup: $(SETUP)  ## make .venv and install everything into it
+
+$(SETUP): | $(BIN)/python
+	$(call step,installing facelib and what it needs into $(VENV) (2 minutes or so and 7 GB the first time), \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) \
+			-e '.[book,photos,train,test]')
+	@rm -f $(VENV)/.installed-*; touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo not there)." >&2; \
+		echo "Say which one to use: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(call step,making $(VENV), $(PYTHON) -m venv $(VENV))
+
+# MathJax and the widgets' scripts are kept with the pages where npm is there, so that they show offline too; without npm the
+# pages name the scripts' public addresses.
+_vendor/done: tools/vendor.sh
+	$(call step,fetching MathJax and the widget scripts, sh tools/vendor.sh)
+
+book: $(SETUP) _vendor/done  ## run the notebooks and build the book into _build/html, warnings are errors
+	@mkdir -p _build; key=$$($(INPUTS)); if [ ! -e _build/.inputs-$$key ]; then \
+		echo "==> the package or the results have changed: all notebooks run again"; \
+		rm -rf _build/html _build/.doctrees _build/.jupyter_cache _build/.inputs-*; touch _build/.inputs-$$key; fi
+	$(call step,running the notebooks and building _build/html, \
+		$(BUILD_ENV) $(BIN)/jupyter-book build . --path-output . -W --keep-going --quiet \
+			|| { rm -rf _build/.doctrees _build/html; false; })
+	@echo "    open _build/html/index.html"
+
+test: lint unit notebooks built browser  ## every test: lint, unit, notebooks, the built book, the browser
+	@printf '\n==> every test passed\n'
+
+lint: $(SETUP)  ## ruff
+	$(call step,reading the code with ruff, $(BIN)/ruff check .)
+
+unit: $(SETUP)  ## the package's tests
+	$(call step,unit tests, $(BIN)/python -m pytest -q --durations=8 \
+		--ignore=tests/test_book.py --ignore=tests/test_browser.py)
+
+notebooks: $(SETUP)  ## every cell of every notebook, run with nbval
+	$(call step,running every cell with nbval, \
+		$(BUILD_ENV) $(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(NOTEBOOKS))
+
+built: book  ## tests of the built pages
+	$(call step,testing the built pages, $(BIN)/python -m pytest -q tests/test_book.py)
+
+browser: book  ## every page in a browser, desktop and phone
+	$(call step,looking for a browser, $(BIN)/python tools/browser.py)
+	$(call step,opening every page in the browser, $(BIN)/python -m pytest -q tests/test_browser.py)
+
+publish-url:  ## URL=https://github.com/OWNER/NAME: carry the repository's address everywhere
+	@$(PYTHON) tools/publish_url.py $(URL)
+
+clean:  ## remove _build; .venv stays
+	rm -rf _build

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Put MathJax and the widget scripts into _vendor/, which the built pages then use in place of their public addresses.
+# Without npm, or without a network, the folder stays empty and the public addresses are used: that is no error.
+set -u
+rm -rf _vendor
+mkdir -p _vendor/tmp
+touch _vendor/done
+
+fetch() {  # fetch PACKAGE@VERSION FOLDER: unpack an npm package, nothing that it depends on
+    mkdir -p "_vendor/tmp/$2"
+    tarball=$(cd _vendor/tmp && npm pack --silent "$1" 2>/dev/null) || return 1
+    tar -xzf "_vendor/tmp/$tarball" -C "_vendor/tmp/$2" --strip-components=1
+}
+
+if ! command -v npm >/dev/null 2>&1; then
+    echo "    no npm: the pages use the public addresses of MathJax and the widget scripts"
+elif fetch mathjax@3.2.2 mathjax && fetch requirejs@2.3.7 require && fetch @jupyter-widgets/html-manager@1.0.14 manager \
+        && fetch anywidget@0.11.0 anywidget; then
+    mkdir -p _vendor/assets/mathjax/output/chtml _vendor/assets/widgets/anywidget
+    cp _vendor/tmp/mathjax/es5/tex-mml-chtml.js _vendor/assets/mathjax/
+    cp -r _vendor/tmp/mathjax/es5/output/chtml/fonts _vendor/assets/mathjax/output/chtml/
+    cp _vendor/tmp/require/require.js _vendor/assets/widgets/
+    cp _vendor/tmp/manager/dist/embed-amd.js _vendor/assets/widgets/
+    cp _vendor/tmp/anywidget/dist/index.js _vendor/assets/widgets/anywidget/
+else
+    echo "    npm reached no registry: the pages use the public addresses of MathJax and the widget scripts"
+fi
+rm -rf _vendor/tmp
