@@ -1,0 +1,52 @@
+"""The book's equations, one function each. Discriminators give logits: D(x) = sigmoid(logit)."""
+
+import torch
+import torch.nn.functional as F
+
+
+def reconstruction(pred, image, mask):
+    """Weighted mean squared error over the hole: ||M (C(x, M) - x)||^2, divided by the number of its values.
+
+    pred, image (B, 3, H, W) in [-1, 1], mask (B, 1, H, W) with 1 = hole. Iizuka et al. 2017, eq. 2. The division makes
+    the weight of the adversarial loss independent of the hole's size.
+    """
+    error = (mask * (pred.float() - image)) ** 2
+    return error.sum() / (image.shape[1] * mask.sum()).clamp(min=1)
+
+
+def gan_D(real, fake, smoothing=1.0):
+    """Discriminator's loss: -log D(real) - log(1 - D(fake)), means over logits of any shape.
+
+    smoothing: the target for real, for example 0.75 (one-sided label smoothing, Salimans et al. 2016, 3.4; the target
+    for fake stays 0). Goodfellow et al. 2014, eq. 1.
+    """
+    real, fake = real.float(), fake.float()
+    target = torch.full_like(real, smoothing)
+    return F.binary_cross_entropy_with_logits(real, target) + F.softplus(fake).mean()
+
+
+def gan_G(fake, saturating=False):
+    """Generator's loss on logits of its own output.
+
+    Non-saturating: -log D(fake). Saturating: log(1 - D(fake)), whose gradient vanishes where D is sure of itself.
+    Goodfellow et al. 2014, section 3.
+    """
+    fake = fake.float()
+    return -F.softplus(fake).mean() if saturating else F.softplus(-fake).mean()
+
+
+def real_logit(logits):
+    """n + 1 class logits -> the logit of "real": log sum_{k<=n} exp(l_k) - l_{n+1}. (B, n + 1) -> (B, 1).
+
+    Salimans et al. 2016, section 5: the first n classes are kinds of real faces, the last one is "generated". With one
+    logit it is the logit itself.
+    """
+    if logits.shape[1] == 1:
+        return logits
+    return logits[:, :-1].logsumexp(1, keepdim=True) - logits[:, -1:]
+
+
+def supervised(logits, labels):
+    """Cross entropy of the n real classes, given that the face is real: (B, n + 1) logits, labels (B,), -1 = unknown."""
+    total = F.cross_entropy(logits[:, :-1].float(), labels, ignore_index=-1, reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1)

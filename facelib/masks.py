@@ -1,0 +1,196 @@
+"""Every kind of hole. A mask is float (B, 1, H, W) with 1 = hole and 0 = known.
+
+Samplers take `(n, size, generator)`: how many, the side in pixels (or `(height, width)`), and a CPU `torch.Generator`,
+so that the same seed cuts the same holes on every device. `make(kind, n, size, seed)` is the short way.
+"""
+
+import math
+
+import torch
+
+
+def _sides(size):
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _uniform(n, low, high, generator):
+    """n whole numbers, uniform in [low, high], both ends included; low and high are ints or tensors of n."""
+    low, high = torch.as_tensor(low).expand(n), torch.as_tensor(high).expand(n)
+    return low + (torch.rand(n, generator=generator, dtype=torch.float64) * (high - low + 1)).long()
+
+
+def from_boxes(boxes, size):
+    """Boxes (B, 4) as x, y, width, height in pixels -> masks (B, 1, H, W); parts outside the image are cut off."""
+    h, w = _sides(size)
+    x, y, bw, bh = (v[:, None, None] for v in boxes.unbind(1))
+    rows, cols = torch.arange(h)[None, :, None], torch.arange(w)[None, None]
+    return ((cols >= x) & (cols < x + bw) & (rows >= y) & (rows < y + bh)).float()[:, None]
+
+
+def center(n, size, generator=None, hole=0.5):
+    """A centred rectangle whose sides are `hole` times the image's: 32x32 in a 64x64 image by default."""
+    h, w = _sides(size)
+    bh, bw = round(h * hole), round(w * hole)
+    return from_boxes(torch.tensor([[(w - bw) // 2, (h - bh) // 2, bw, bh]]).expand(n, 4), size)
+
+
+def rectangle(n, size, generator):
+    """One random rectangle: every side >= 10 px, area at most a third of the image, anywhere inside it.
+
+    The rule of the adversarial denoising autoencoder. Width first, then the heights that the area still allows.
+    """
+    h, w = _sides(size)
+    if min(h, w) < 10:
+        raise ValueError(f"rectangle needs images of at least 10x10 pixels, got {h}x{w}; use pixels or center")
+    widest = min(w, h * w // 30)
+    bw = _uniform(n, 10, widest, generator)
+    bh = _uniform(n, 10, (h * w // (3 * bw)).clamp(max=h), generator)
+    x, y = _uniform(n, 0, w - bw, generator), _uniform(n, 0, h - bh, generator)
+    return from_boxes(torch.stack([x, y, bw, bh], 1), size)
+
+
+def glcic(n, size, generator, low=0.2875, high=0.575):
+    """The hole of globally and locally consistent completion: a random rectangle anywhere in the image.
+
+    low, high: the shortest and longest side as fractions of the image's; the defaults are 46..92 pixels of 160
+    (Iizuka et al. 2017 use 96..128 of 256). `boxes_of` gives the box back for the local discriminator.
+    """
+    h, w = _sides(size)
+    bw = _uniform(n, round(w * low), round(w * high), generator)
+    bh = _uniform(n, round(h * low), round(h * high), generator)
+    x, y = _uniform(n, 0, w - bw, generator), _uniform(n, 0, h - bh, generator)
+    return from_boxes(torch.stack([x, y, bw, bh], 1), size)
+
+
+def half(n, size, generator):
+    """One half of the image, left, right, top or bottom, drawn for each image."""
+    h, w = _sides(size)
+    choices = torch.tensor([[0, 0, w // 2, h], [w - w // 2, 0, w // 2, h], [0, 0, w, h // 2], [0, h - h // 2, w, h // 2]])
+    return from_boxes(choices[_uniform(n, 0, 3, generator)], size)
+
+
+def pattern(n, size, generator, share=0.25):
+    """Irregular blobs that cover about `share` of the image: smooth noise, thresholded at its own quantile.
+
+    In the manner of the random patterns of Pathak et al. 2016, without their segmentation masks.
+    """
+    h, w = _sides(size)
+    coarse = torch.randn(n, 1, 8, 8, generator=generator)
+    smooth = torch.nn.functional.interpolate(coarse, (h, w), mode="bicubic", align_corners=False)
+    level = smooth.flatten(1).quantile(1 - share, dim=1)[:, None, None, None]
+    return (smooth > level).float()
+
+
+def pixels(n, size, generator, share=0.8):
+    """Every pixel missing on its own with probability `share`: 80 % by default (Yeh et al. 2017)."""
+    return (torch.rand(n, 1, *_sides(size), generator=generator) < share).float()
+
+
+def strokes(n, size, generator, count=6, thickness=0.09):
+    """Free-form strokes: `count` random walks of round brush marks, `thickness` of the shorter side across.
+
+    In the manner of Yu et al. 2019 (free-form inpainting): a walk keeps its direction and turns a little at each step.
+    """
+    h, w = _sides(size)
+    points, radius = 12, thickness * min(h, w) / 2
+    start = torch.rand(n, count, 1, 2, generator=generator) * torch.tensor([w, h])
+    turn = torch.randn(n, count, points, generator=generator) * 0.6
+    angle = torch.rand(n, count, 1, generator=generator) * 2 * math.pi + turn.cumsum(2)
+    walk = start + (torch.stack([angle.cos(), angle.sin()], 3) * radius).cumsum(2)
+    walk = walk.flatten(1, 2)                                                             # (n, count * points, 2)
+    rows, cols = torch.arange(h)[:, None] + 0.5, torch.arange(w)[None] + 0.5
+    distance = (cols - walk[:, :, 0, None, None]) ** 2 + (rows - walk[:, :, 1, None, None]) ** 2
+    return (distance.amin(1, keepdim=True) <= radius ** 2).float()
+
+
+def from_picture(picture, size):
+    """A mask that a user drew -> (1, 1, H, W). Light pixels (above half grey) are the hole.
+
+    picture: a PIL image, or an array (H, W) or (H, W, C) of 0..255. Where it has transparency, only opaque pixels
+    count. Resized to `size` with hard edges; a pixel half covered is hole, so that no true pixel is left in it.
+    """
+    import numpy as np
+    from PIL import Image
+
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture).astype(np.uint8))
+    image = image.convert("RGBA")
+    drawn = np.asarray(image.convert("L"), np.float32) * (np.asarray(image.getchannel("A"), np.float32) / 255) > 127
+    h, w = _sides(size)
+    area = Image.fromarray(drawn.astype(np.uint8) * 255).resize((w, h), Image.Resampling.BOX)
+    mask = torch.from_numpy((np.asarray(area) >= 127).astype(np.float32))[None, None]
+    if not mask.any():
+        raise ValueError("the mask picture marks no hole: paint the part to be filled white (or light) on black")
+    return mask
+
+
+KINDS = {"center": center, "rectangle": rectangle, "glcic": glcic, "half": half, "pattern": pattern, "pixels": pixels,
+         "strokes": strokes}
+
+
+def make(kind, n, size, seed=0):
+    """n masks of one of KINDS -> (n, 1, H, W); the same seed makes the same masks."""
+    if kind not in KINDS:
+        raise ValueError(f"kind of hole must be one of {', '.join(KINDS)}, got {kind!r}")
+    return KINDS[kind](n, size, torch.Generator().manual_seed(seed))
+
+
+def boxes_of(mask):
+    """The smallest box around each hole: (B, 1, H, W) -> (B, 4) of x, y, width, height; an empty mask is refused."""
+    rows, cols = mask.amax((1, 3)) > 0.5, mask.amax((1, 2)) > 0.5                         # (B, H), (B, W)
+    if not bool(rows.any(1).all()):
+        raise ValueError("a mask without a hole has no box; every mask needs at least one pixel of 1")
+    first = lambda v: v.int().argmax(1)                                                   # noqa: E731
+    x, y = first(cols), first(rows)
+    return torch.stack([x, y, cols.shape[1] - first(cols.flip(1)) - x, rows.shape[1] - first(rows.flip(1)) - y], 1)
+
+
+def local_boxes(mask, crop):
+    """Square boxes (B, 4) of side `crop` centred on each hole, moved inside the image where they stick out.
+
+    A hole may be larger than the crop (92 > 80 in the published configuration): the crop then shows its middle.
+    """
+    h, w = mask.shape[-2:]
+    x, y, bw, bh = boxes_of(mask).unbind(1)
+    left, top = (x + bw // 2 - crop // 2).clamp(0, w - crop), (y + bh // 2 - crop // 2).clamp(0, h - crop)
+    return torch.stack([left, top, torch.full_like(x, crop), torch.full_like(x, crop)], 1)
+
+
+def random_boxes(n, size, crop, generator):
+    """Square boxes (n, 4) of side `crop`, anywhere in the image: the local patches of real faces."""
+    h, w = _sides(size)
+    x, y = _uniform(n, 0, w - crop, generator), _uniform(n, 0, h - crop, generator)
+    return torch.stack([x, y, torch.full_like(x, crop), torch.full_like(x, crop)], 1)
+
+
+def cut(image, boxes):
+    """Cut boxes (B, 4) of one common size out of image (B, C, H, W) -> (B, C, height, width); gradients flow."""
+    rows = boxes[:, 1, None] + torch.arange(int(boxes[0, 3]), device=boxes.device)        # (B, height)
+    cols = boxes[:, 0, None] + torch.arange(int(boxes[0, 2]), device=boxes.device)        # (B, width)
+    rows, cols = rows.to(image.device), cols.to(image.device)
+    batch = torch.arange(len(image), device=image.device)[:, None, None]
+    return image.permute(0, 2, 3, 1)[batch, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
+
+
+def check(image, mask):
+    """Refuse images and masks that do not fit together, with what was expected, what came and what to do."""
+    if image.ndim != 4 or image.shape[1] != 3:
+        hint = "; add the batch axis with image[None]" if image.ndim == 3 else ""
+        raise ValueError(f"image must be (B, 3, H, W), got {tuple(image.shape)}{hint}")
+    if not image.is_floating_point():
+        raise ValueError(f"image must be float in [-1, 1], got {image.dtype}; use facelib.data.to_float(image)")
+    if image.numel() and (float(image.min()) < -1.001 or float(image.max()) > 1.001):
+        raise ValueError(f"image must lie in [-1, 1], got [{float(image.min()):.3g}, {float(image.max()):.3g}]; "
+                         "use facelib.data.to_float on uint8, or image * 2 - 1 on [0, 1]")
+    if mask.ndim != 4 or mask.shape[1] != 1:
+        hint = "; use mask[:, :1]" if mask.ndim == 4 else "; it needs a batch and a channel axis"
+        raise ValueError(f"mask must be (B, 1, H, W) with 1 = hole, got {tuple(mask.shape)}{hint}")
+    if len(mask) not in (1, len(image)) or mask.shape[-2:] != image.shape[-2:]:
+        raise ValueError(f"mask must match the image's batch and size {(len(image), 1, *image.shape[-2:])}, "
+                         f"got {tuple(mask.shape)}")
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError("mask must hold only 0 (known) and 1 (hole); threshold it with (mask > 0.5).float()")
+
+
+def composite(image, mask, pred):
+    """`mask * pred + (1 - mask) * image`, chosen pixel by pixel so that known pixels are bit-identical to the image's."""
+    return torch.where(mask > 0.5, pred, image)

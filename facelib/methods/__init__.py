@@ -1,0 +1,15 @@
+"""One module, one method. Adding a method adds its module, one line here, its chapter and one line of `_toc.yml`."""
+
+import importlib
+
+METHODS = {
+    "glcic": "facelib.methods.glcic:GLCIC",
+}
+
+
+def method_class(name):
+    """The class of a method by its name in METHODS."""
+    if name not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+    module, attribute = METHODS[name].split(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,404 @@
+"""Training: what every method is (`Method`) and the one loop that trains them all (`fit`).
+
+The randomness of a step is a function of (seed, step) alone, so a run that was stopped continues exactly where it was:
+nothing has to be replayed, and the same seed gives the same batches, flips and masks on every device.
+"""
+
+import bisect
+import contextlib
+import copy
+import dataclasses
+import io
+import itertools
+import json
+import math
+import os
+import pickle
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from tqdm.auto import tqdm
+
+from facelib.data.faces import to_float, to_uint8
+from facelib.extras import need
+
+
+class Diverged(RuntimeError):
+    """A loss became infinite or not a number."""
+
+
+class Method(nn.Module):
+    """Base of every method: `Config`, `presets`, `build`, `phases`, `step`, and its inference verbs.
+
+    Networks and optimisers are attributes, and their names are the checkpoint's keys. `ema` names the networks that are
+    averaged over steps: "G" gets a twin `G_ema`. `scalars` holds state that is not a weight. After `fit` has handed over
+    its `accelerator`, `autocast` and `update` follow the device, the precision and the number of processes.
+    """
+
+    Config, presets, ema = None, {}, ()
+
+    def __init__(self, cfg=None):
+        super().__init__()
+        self.cfg = self.presets["smoke"] if cfg is None else cfg
+        self.scalars, self.accelerator, self.generator = {}, None, torch.Generator()
+        self.build(self.cfg)
+        for name in self.ema:
+            twin = copy.deepcopy(getattr(self, name)).requires_grad_(False)
+            setattr(self, f"{name}_ema", twin.eval())
+
+    def adopt(self, faces):
+        """Take from a data set what the method needs to know of it (a mean pixel, the number of classes)."""
+
+    def preview(self, image):
+        """Rows of images (B, 3, H, W) for the sample sheet, made from faces (B, 3, H, W)."""
+        return [image]
+
+    @property
+    def optimisers(self):
+        return {k: v for k, v in vars(self).items() if isinstance(v, torch.optim.Optimizer)}
+
+    def draw(self, n, sampler):
+        """`sampler(count, generator)` for this process's n items: all processes draw the whole batch and keep their part.
+
+        So two processes with n items each see exactly what one process with 2n items sees.
+        """
+        world, rank = (self.accelerator.num_processes, self.accelerator.process_index) if self.accelerator else (1, 0)
+        return sampler(n * world, self.generator)[rank * n:(rank + 1) * n]
+
+    def autocast(self):
+        return self.accelerator.autocast() if self.accelerator else contextlib.nullcontext()
+
+    def update(self, loss, *optimisers):
+        """One update: clear the gradients, backward, average them over processes, step. Always together.
+
+        Networks are not wrapped for distribution, so the average is taken here, over the parameters of `optimisers`.
+        """
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        if self.accelerator is None:
+            loss.backward()
+        else:
+            self.accelerator.backward(loss)
+            if self.accelerator.num_processes > 1:
+                for parameter in (p for o in optimisers for g in o.param_groups for p in g["params"]):
+                    if parameter.grad is not None:
+                        torch.distributed.all_reduce(parameter.grad)
+                        parameter.grad /= self.accelerator.num_processes
+        scaler = getattr(self.accelerator, "scaler", None)                                # float16 only
+        for optimiser in optimisers:
+            scaler.step(optimiser) if scaler else optimiser.step()
+        if scaler:
+            scaler.update()
+
+    @torch.no_grad()
+    def average(self, step):
+        """Move every averaged twin a little towards its network: the decay grows with the step up to `ema_decay`."""
+        for name in self.ema:
+            decay = min(self.cfg.ema_decay, (1 + step) / (10 + step))
+            network, twin = getattr(self, name), getattr(self, f"{name}_ema")
+            torch._foreach_lerp_(list(twin.parameters()), list(network.parameters()), 1 - decay)
+            for mine, theirs in zip(twin.buffers(), network.buffers()):
+                mine.copy_(theirs)                          # batch norm's own running statistics are averages already
+
+    @contextlib.contextmanager
+    def evaluating(self):
+        """Evaluation mode for the length of a `with`; the mode of every network is restored after it."""
+        modes = [(m, m.training) for m in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def state(self):
+        """Everything that training changes, as plain dicts of tensors, numbers and strings."""
+        state = self.state_dict()
+        averaged = tuple(f"{name}_ema." for name in self.ema)
+        return {"nets": {k: v for k, v in state.items() if not k.startswith(averaged)},
+                "ema": {k: v for k, v in state.items() if averaged and k.startswith(averaged)},
+                "opts": {k: o.state_dict() for k, o in self.optimisers.items()}, "scalars": dict(self.scalars)}
+
+    def restore(self, state):
+        self.load_state_dict({**state["nets"], **state["ema"]})
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["opts"][name])
+        self.scalars = dict(state["scalars"])
+
+
+@contextlib.contextmanager
+def frozen(*networks):
+    """Guard the other player: inside, these networks get no gradient, but gradients flow through them."""
+    before = [(p, p.requires_grad) for network in networks for p in network.parameters()]
+    for parameter, _ in before:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, required in before:
+            parameter.requires_grad_(required)
+
+
+def mix(*numbers):
+    """One seed out of several whole numbers; near numbers give unrelated seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(2, np.uint64)[0] >> np.uint64(1))
+
+
+class Feed:
+    """Batches of one split by step: shuffled anew each epoch, mirrored half the time, kept where training happens."""
+
+    def __init__(self, split, batch_size, seed, device, rank=0, world=1):
+        if len(split) < batch_size * world:
+            raise ValueError(f"the train split has {len(split)} faces, fewer than one batch of {batch_size * world}; "
+                             "use a smaller batch_size or more faces")
+        self.n, self.batch, self.seed, self.rank, self.world, self.device = len(split), batch_size, seed, rank, world, device
+        fits = device.type == "cpu" or split.images.nbytes < torch.cuda.mem_get_info(device)[0] // 4
+        self.images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device if fits else "cpu")
+        self.attributes = None if split.attributes is None else torch.from_numpy(np.array(split.attributes))
+        self.identities = None if split.identities is None else torch.from_numpy(np.array(split.identities))
+        self.order = {}                                                     # epoch -> permutation, two kept
+
+    def permutation(self, epoch):
+        if epoch not in self.order:
+            generator = torch.Generator().manual_seed(mix(self.seed, 1, epoch))
+            self.order = {k: v for k, v in self.order.items() if k == epoch - 1}
+            self.order[epoch] = torch.randperm(self.n, generator=generator)
+        return self.order[epoch]
+
+    def __call__(self, step, generator):
+        total = self.batch * self.world
+        places = range(step * total, (step + 1) * total)
+        index = torch.stack([self.permutation(p // self.n)[p % self.n] for p in places])
+        mirror = torch.rand(total, generator=generator) < 0.5
+        mine = slice(self.rank * self.batch, (self.rank + 1) * self.batch)
+        index, mirror = index[mine], mirror[mine].to(self.device)
+        image = to_float(self.images[index.to(self.images.device)].to(self.device))
+        batch = {"image": torch.where(mirror[:, None, None, None], image.flip(3), image)
+                 .contiguous(memory_format=torch.channels_last)}
+        for key, value in (("attributes", self.attributes), ("identities", self.identities)):
+            if value is not None:
+                batch[key] = value[index].to(self.device)
+        return batch
+
+
+def prepare(precision=None):
+    """An `accelerate.Accelerator` for this machine, in the precision that pays there.
+
+    precision: "bf16", "fp16" or "no" (float32); None chooses bf16 where the hardware computes in it, fp16 with a loss
+    scaler on older GPUs (a T4), float32 elsewhere. Losses are computed in float32 in any case.
+    """
+    accelerate = need("accelerate")
+    if precision is None:
+        cuda = torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("1", "true", "yes")
+        if cuda:
+            precision = "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
+        else:
+            precision = "bf16" if getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() else "no"
+    # The state is shared by all Accelerators of a process; without this, the first precision would stay for ever.
+    accelerate.state.AcceleratorState._reset_state()
+    return accelerate.Accelerator(mixed_precision=precision)
+
+
+class Interrupt:
+    """Turns Ctrl-C into a wish, so that a step is never cut in half; the loop asks `wanted` after each step."""
+
+    def __enter__(self):
+        self.wanted, self.before = False, None
+        with contextlib.suppress(ValueError):                       # only the main thread may listen to signals
+            self.before = signal.signal(signal.SIGINT, self.ask)
+        return self
+
+    def ask(self, *_):
+        if self.wanted:                                             # asked twice: the user will not wait
+            raise KeyboardInterrupt
+        self.wanted = True
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+
+def fit(method, faces, out, steps=None, seed=0, batch_size=None, save_every=500, log_every=20, precision=None,
+        tensorboard=False, quiet=False):
+    """Train `method` on `faces.train`, in the run folder `out`; a run that was stopped goes on where it was.
+
+    steps: stop after so many optimiser steps (default: all of the method's phases). batch_size: images per process
+    (default: the config's). precision: see `prepare`. The folder holds config.json, log.jsonl, samples/ and last.pt.
+    Returns the method, in evaluation mode. Raises FileExistsError where `out` holds another run, Diverged when a loss
+    is not finite (the last good checkpoint stays), RuntimeError when the GPU's memory or the disk is too small, with
+    what to try, and KeyboardInterrupt after Ctrl-C, once the step is finished and saved.
+    """
+    batch_size = batch_size or method.cfg.batch_size
+    names, lengths = zip(*method.phases())
+    ends = list(itertools.accumulate(lengths))
+    steps = ends[-1] if steps is None else min(steps, ends[-1])
+    accelerator = method.accelerator = prepare(precision)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    method.to(accelerator.device, memory_format=torch.channels_last).train()
+    run = Run(out, method, faces, seed, batch_size * world, accelerator, tensorboard)
+    first = run.resume()
+    if first == 0:
+        method.adopt(faces)
+    feed = Feed(faces.train, batch_size, seed, accelerator.device, rank, world)
+    bar = tqdm(total=steps, initial=min(first, steps), unit_scale=batch_size * world, unit="image",
+               disable=quiet or rank > 0)
+    with Interrupt() as interrupt, contextlib.closing(run), bar:
+        for step in range(first, steps):
+            method.generator.manual_seed(mix(seed, 2, step))
+            torch.manual_seed(mix(seed, 3, step, rank))
+            phase = names[bisect.bisect_right(ends, step)]
+            try:
+                run.note(step + 1, phase, method.step(feed(step, method.generator), phase))
+            except torch.cuda.OutOfMemoryError as error:
+                raise RuntimeError(f"the GPU's memory does not hold a batch of {batch_size}: try batch_size="
+                                   f"{max(1, batch_size // 2)}, in a new run folder") from error
+            method.average(step)
+            last = step + 1 == steps or interrupt.wanted
+            if last or (step + 1) % log_every == 0 or (step + 1) % save_every == 0:
+                bar.set_postfix_str(run.flush())                    # raises Diverged before anything is saved
+            if last or (step + 1) % save_every == 0:
+                run.save(step + 1)
+            bar.update()
+            if interrupt.wanted:
+                raise KeyboardInterrupt(f"stopped after step {step + 1}, which is saved: run the same command again to go "
+                                        f"on from there, or delete {run.out} to start afresh")
+    return method.eval()
+
+
+class Run:
+    """A run folder: what was asked (config.json), what happened (log.jsonl, samples/), where it is (last.pt)."""
+
+    def __init__(self, out, method, faces, seed, batch_size, accelerator, tensorboard):
+        self.out, self.method, self.accelerator = Path(out), method, accelerator
+        self.batch_size, self.pending, self.writer, self.clock = batch_size, [], None, time.perf_counter()
+        self.config = {"method": type(method).__name__, "config": dataclasses.asdict(method.cfg), "data": faces.name,
+                       "size": list(faces.size), "faces": len(faces.train), "seed": seed, "batch_size": batch_size}
+        self.config = json.loads(json.dumps(self.config))                   # as it will be read again: tuples are lists
+        self.shown = (faces.val if len(faces.val) else faces.train).tensor(slice(0, 8))
+        path = self.out / "config.json"
+        if path.exists():
+            there = json.loads(path.read_text())
+            if there != self.config:
+                raise FileExistsError(f"{self.out} holds another run ({difference(there, self.config)}); choose another "
+                                      "folder, or delete it if you do not need it")
+        elif self.out.exists() and any(self.out.iterdir()):
+            raise FileExistsError(f"{self.out} is not empty and holds no run (no config.json); choose another folder")
+        self.out.mkdir(parents=True, exist_ok=True)
+        tensors = itertools.chain(method.parameters(), method.buffers())
+        needed = 5 * sum(t.numel() * t.element_size() for t in tensors)     # weights, two moments, and the old file too
+        free = shutil.disk_usage(self.out).free
+        if free < needed:
+            raise RuntimeError(f"{self.out} has {free / 2**20:.0f} MiB of disk left and the checkpoints of this run need "
+                               f"{needed / 2**20:.0f} MiB; free some space or choose a folder on another disk")
+        if accelerator.is_main_process:
+            (self.out / "samples").mkdir(exist_ok=True)
+            write(path, json.dumps(self.config, indent=1).encode())
+            if tensorboard:
+                need("tensorboard")
+                self.writer = need("torch.utils.tensorboard").SummaryWriter(self.out / "tensorboard")
+
+    def resume(self):
+        """Load last.pt into the method, if there is one -> the number of steps done. The log is cut back to that step."""
+        path, log = self.out / "last.pt", self.out / "log.jsonl"
+        done = 0
+        if path.exists():
+            state = load_checkpoint(path)
+            self.method.restore(state)
+            done = state["step"]
+        if log.exists() and self.accelerator.is_main_process:
+            lines = [line for line in log.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= done]
+            write(log, "".join(f"{line}\n" for line in lines).encode())
+        return done
+
+    def note(self, step, phase, losses):
+        """Keep what a step returned, without waiting for the device."""
+        self.pending.append((step, phase, {k: v.detach() for k, v in losses.items()}))
+
+    def flush(self):
+        """Check and log the steps since the last flush -> a short text for the progress bar. Raises Diverged."""
+        if not self.pending:
+            return ""
+        for step, phase, losses in self.pending:
+            for name, value in losses.items():
+                if not math.isfinite(float(value)):
+                    raise Diverged(f"{name} became {float(value)} at step {step} (phase {phase}); the last good checkpoint "
+                                   f"in {self.out} is kept: go on from it with a smaller learning rate in a new folder")
+        step, phase, losses = self.pending[-1]
+        same = [entry for _, at, entry in self.pending if at == phase]
+        means = {k: float(torch.stack([entry[k].float() for entry in same]).mean()) for k in losses}
+        now = time.perf_counter()
+        speed = len(self.pending) * self.batch_size / (now - self.clock)
+        self.clock, self.pending = now, []
+        record = {"step": step, "phase": phase, "images": step * self.batch_size, "images_per_second": round(speed, 1),
+                  **{k: round(v, 6) for k, v in means.items()}, **self.method.scalars}
+        if self.accelerator.is_main_process:
+            with open(self.out / "log.jsonl", "a") as log:
+                log.write(json.dumps(record) + "\n")
+            for key, value in means.items() if self.writer else ():
+                self.writer.add_scalar(key, value, step)
+        return f"{phase} " + " ".join(f"{k}={v:.3g}" for k, v in means.items())
+
+    def save(self, step):
+        """Write last.pt whole or not at all, and a sheet of samples."""
+        if not self.accelerator.is_main_process:
+            return
+        buffer = io.BytesIO()
+        state = {"step": step, "config": self.config, "rng": {"seed": self.config["seed"]}, **self.method.state()}
+        torch.save(state, buffer)
+        write(self.out / "last.pt", buffer.getvalue())
+        shown = self.shown.to(self.accelerator.device)
+        with torch.no_grad(), self.method.evaluating():
+            rows = torch.stack([row.cpu() for row in self.method.preview(shown)])         # (rows, B, 3, H, W)
+        sheet = to_uint8(rows).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)         # (rows * H, B * W, 3)
+        buffer = io.BytesIO()
+        Image.fromarray(sheet.numpy()).save(buffer, "png")
+        write(self.out / "samples" / f"{step:07d}.png", buffer.getvalue())
+
+    def close(self):
+        if self.writer:
+            self.writer.close()
+
+
+def difference(there, here):
+    """In words, the first settings in which two run configurations differ."""
+    flat = lambda d: {**{k: v for k, v in d.items() if k != "config"}, **d.get("config", {})}     # noqa: E731
+    there, here = flat(there), flat(here)
+    parts = [f"{k} is {there.get(k)!r} there and {here.get(k)!r} here"
+             for k in here.keys() | there.keys() if there.get(k) != here.get(k)]
+    return "; ".join(sorted(parts)[:3])
+
+
+def write(path, data):
+    """Write bytes so that `path` holds either all of them or what it held before."""
+    temporary = Path(f"{path}.tmp{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path):
+    """Read a last.pt -> dict. Refuses what is cut off, not ours, or holds code instead of tensors and numbers."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} holds more than tensors and numbers (pickled code, perhaps) or is damaged, and was not "
+                         "loaded; use a checkpoint written by facelib") from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{path} cannot be read: it is cut off or no checkpoint ({error}); delete it to start this run "
+                         "afresh") from error
+    expected = {"step", "config", "rng", "nets", "ema", "opts", "scalars"}
+    if not isinstance(state, dict) or set(state) != expected:
+        raise ValueError(f"{path} is not a checkpoint of facelib: expected a dict of {', '.join(sorted(expected))}; use a "
+                         "last.pt written by facelib.fit")
+    return state
