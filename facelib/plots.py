@@ -1,0 +1,238 @@
+"""Every figure of the book: sheets of faces, rows to compare, loss curves, and `show`, which carries the alt text."""
+
+import base64
+import html
+import io
+import json
+import math
+import numbers
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from facelib.data.faces import to_uint8
+from facelib.extras import need
+from facelib.masks import composite
+
+HOLE = (0.55, 0.1, 0.85)  # a violet that neither skin nor hair has, so that a hole is never taken for a face
+INK, PAPER = "#1b1b1f", "white"
+# Okabe and Ito's colours, without the yellow that vanishes on white; told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", INK)
+DASHES = ("-", "--", "-.", ":")
+SHORTEST_ALT = 20
+
+
+def show(fig, *, alt):
+    """Show a figure in the page with its text alternative, and close it.
+
+    fig: a matplotlib Figure. alt: what there is to see, in a sentence, for who cannot see it (20 characters or more).
+    In a notebook the output is an `<img alt=...>`, no wider than the page, so that a built page has the text too; in
+    plain Python the text is printed. Raises ValueError for a missing or very short text, TypeError for no figure.
+    """
+    if not hasattr(fig, "savefig"):
+        raise TypeError(f"show needs a matplotlib figure, got {type(fig).__name__}; "
+                        "make one with plots.sheet, compare or curves")
+    text = " ".join(str(alt or "").split())
+    if len(text) < SHORTEST_ALT:
+        raise ValueError(f"alt must say what the figure shows, in {SHORTEST_ALT} characters or more, got {text!r}; "
+                         'for example alt="Ten faces: masked above, completed below"')
+    if not _in_notebook():
+        need("matplotlib.pyplot").close(fig)
+        print(f"[figure] {text}")
+        return
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=fig.dpi, facecolor=PAPER, metadata={"Software": None})
+    need("matplotlib.pyplot").close(fig)
+    image = img(buffer.getvalue(), text, style=f"width:{fig.get_figwidth() * 100:.0f}px;max-width:100%;height:auto")
+    from IPython.display import display
+    display({"text/html": image, "text/plain": f"[figure] {text}"}, raw=True)
+
+
+def img(data, alt, style="", mime="image/png"):
+    """An HTML `<img>` with its picture inside: data are the file's bytes, alt its text alternative."""
+    source = base64.b64encode(data).decode()
+    return f'<img alt="{html.escape(alt)}" style="{style}" src="data:{mime};base64,{source}">'
+
+
+def _in_notebook():
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    return shell is not None and getattr(shell, "kernel", None) is not None
+
+
+def masked(image, mask, colour=HOLE):
+    """The image with its hole painted over.
+
+    image: float (B, 3, H, W) in [-1, 1]. mask: (B, 1, H, W), 1 = hole. colour: three numbers in [-1, 1], for example
+    `faces.mean`. Returns float (B, 3, H, W); what was in the hole is gone, even if it was not finite.
+    """
+    paint = torch.as_tensor(colour, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    return composite(image, mask, paint)
+
+
+def sheet(images, cols=None, zoom=1.0, titles=None):
+    """A sheet of faces.
+
+    images: float (B, 3, H, W) in [-1, 1]. cols: faces in a row (default: about square). zoom: screen pixels to one of
+    the image. titles: B short texts, shown above the faces. Returns a matplotlib Figure.
+    """
+    tiles = _tiles(images, "images")
+    cols = cols or math.ceil(math.sqrt(len(tiles)))
+    if titles is not None and len(titles) != len(tiles):
+        raise ValueError(f"titles must hold one text for each of the {len(tiles)} images, got {len(titles)}")
+    rows = [tiles[i:i + cols] for i in range(0, len(tiles), cols)]
+    above = None if titles is None else [list(titles[i:i + cols]) for i in range(0, len(tiles), cols)]
+    return _grid(rows, zoom, above=above)
+
+
+def compare(rows, titles=None, zoom=1.0):
+    """Rows of faces under each other, for example masked, completed and true.
+
+    rows: name -> float (B, 3, H, W) in [-1, 1], all with the same B, H and W; the name stands beside its row. titles:
+    B short texts above the columns, for example the PSNR. zoom: screen pixels to one of the image. Returns a Figure.
+    """
+    tiles = {name: _tiles(images, name) for name, images in rows.items()}
+    shapes = {name: t.shape for name, t in tiles.items()}
+    if len(set(shapes.values())) != 1:
+        got = ", ".join(f"{name} {tuple(s)}" for name, s in shapes.items()) or "no row"
+        raise ValueError(f"compare needs rows of the same number and size of faces, got {got} as (B, H, W, 3)")
+    count = next(iter(shapes.values()))[0]
+    if titles is not None and len(titles) != count:
+        raise ValueError(f"titles must hold one text for each of the {count} columns, got {len(titles)}")
+    above = None if titles is None else [list(titles)] + [None] * (len(tiles) - 1)
+    return _grid(list(tiles.values()), zoom, above=above, beside=list(tiles))
+
+
+def _tiles(images, name):
+    """float (B, 3, H, W) in [-1, 1] -> uint8 numpy (B, H, W, 3)."""
+    if not torch.is_tensor(images) or images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        got = f"{images.dtype} {tuple(images.shape)}" if torch.is_tensor(images) else type(images).__name__
+        raise ValueError(f"{name} must be a float tensor (B, 3, H, W) in [-1, 1], got {got}; "
+                         "use split.tensor(slice(0, 8)) or image[None]")
+    if len(images) == 0:
+        raise ValueError(f"{name} holds no image; take at least one")
+    return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _grid(rows, zoom, above=None, beside=None):
+    """One picture of all tiles, so that a hundred faces draw as fast as one and each pixel keeps its size."""
+    gap, text = 2, 9  # both in pixels: between tiles; size of the letters (points at 100 dpi are close enough)
+    tall, wide = rows[0][0].shape[:2]
+    tall, wide = round(tall * zoom), round(wide * zoom)
+    cols = max(len(row) for row in rows)
+    heads = [0] * len(rows) if above is None else [0 if line is None else 2 * text for line in above]
+    left = 0 if beside is None else 2 * text + 2
+    width = left + cols * (wide + gap) - gap
+    height = sum(heads) + len(rows) * (tall + gap) - gap
+    fig = need("matplotlib.figure").Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=PAPER)
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    y = 0
+    for r, row in enumerate(rows):
+        y += heads[r]
+        for c, tile in enumerate(row):
+            x = left + c * (wide + gap)
+            canvas[y:y + tall, x:x + wide] = _resize(tile, tall, wide)
+            if heads[r]:
+                fig.text((x + wide / 2) / width, 1 - (y - 3) / height, str(above[r][c]), ha="center", va="bottom",
+                         fontsize=text, color=INK)
+        if beside is not None:
+            fig.text(text / width, 1 - (y + tall / 2) / height, beside[r], rotation=90, ha="center", va="center",
+                     fontsize=min(text, 1.2 * tall / len(beside[r])), color=INK)  # a long name fits a small row
+        y += tall + gap
+    fig.figimage(canvas, 0, 0, zorder=-1)
+    return fig
+
+
+def _resize(tile, tall, wide):
+    """Nearest neighbour: a reader should see the pixels that a network made, not a smoothed copy."""
+    y = (np.arange(tall) + 0.5) * tile.shape[0] / tall
+    x = (np.arange(wide) + 0.5) * tile.shape[1] / wide
+    return tile[y.astype(int)][:, x.astype(int)]
+
+
+def read_log(path_or_records):
+    """The records of a run: a list of dicts, from a run folder, its `log.jsonl`, or records already read.
+
+    A last line cut short by a killed run is left out; any other unreadable line raises ValueError with its number.
+    """
+    if not isinstance(path_or_records, (str, Path)):
+        return list(path_or_records)
+    path = Path(path_or_records)
+    path = path / "log.jsonl" if path.is_dir() else path
+    if not path.exists():
+        raise FileNotFoundError(f"no run log at {path}; give a run folder or its log.jsonl")
+    lines = path.read_text().splitlines()
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r} ({error}); "
+                                 "is this the log of a run?") from error
+    return records
+
+
+def curves(path_or_records, keys=None, smooth=0.0, title=None):
+    """Losses over the steps of a run, with its phases marked.
+
+    path_or_records: a run folder, its log.jsonl, or a list of dicts with `step`, perhaps `phase`, and numbers. keys:
+    which numbers to draw (default: all whose name has `loss` in it, or else all). smooth: 0 draws every record as it
+    is; towards 1 each line is a longer exponential mean (0.9: about ten records), with the records faint behind it.
+    Returns a matplotlib Figure. Raises ValueError for an empty log, and names the keys there are for an unknown one.
+    """
+    records = [r for r in read_log(path_or_records) if "step" in r]
+    if not records:
+        raise ValueError("curves needs records with a `step`, got none; has the run logged anything yet?")
+    if not 0 <= smooth < 1:
+        raise ValueError(f"smooth must be at least 0 and below 1, got {smooth}")
+    known = {}  # a dict keeps the order of the log
+    for record in records:
+        known.update((k, None) for k, v in record.items()
+                     if isinstance(v, numbers.Real) and not isinstance(v, bool) and k not in ("step", "images"))
+    if keys is None:
+        keys = [k for k in known if "loss" in k] or [k for k in known if k != "images_per_second"]
+    missing = [k for k in keys if k not in known]
+    if missing:
+        raise ValueError(f"the log has no {', '.join(missing)}; it has {', '.join(known)}")
+    fig = need("matplotlib.figure").Figure(figsize=(6.2, 3.4), dpi=150, facecolor=PAPER, layout="constrained")
+    axes = fig.subplots()
+    for i, key in enumerate(keys):
+        points = [(r["step"], float(r[key])) for r in records if r.get(key) is not None]
+        step, value = np.array(points).T
+        colour, dash = COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
+        if smooth:
+            axes.plot(step, value, color=colour, alpha=0.2, linewidth=0.8)
+        axes.plot(step, _smooth(value, smooth), color=colour, linestyle=dash, linewidth=1.6, label=key)
+    _mark_phases(axes, records)
+    axes.set_xlabel("optimiser steps")
+    axes.set_title(title or "", fontsize=11)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=9, frameon=False)
+    return fig
+
+
+def _smooth(value, weight):
+    """Exponential mean with the bias of its start taken out (Kingma and Ba 2015, section 3); NaN is passed over."""
+    out, mean, norm = np.empty(len(value)), 0.0, 0.0
+    for i, v in enumerate(value):
+        if np.isfinite(v):
+            mean, norm = weight * mean + (1 - weight) * v, weight * norm + (1 - weight)
+        out[i] = mean / norm if norm else np.nan
+    return out
+
+
+def _mark_phases(axes, records):
+    if len({r.get("phase") for r in records}) < 2:
+        return
+    for last, record in zip([{}, *records], records, strict=False):
+        if record.get("phase") == last.get("phase"):
+            continue
+        axes.axvline(record["step"], color=INK, linewidth=0.8, alpha=0.5)
+        axes.annotate(f" {record['phase']}", (record["step"], 1), xycoords=("data", "axes fraction"), fontsize=9,
+                      va="top", color=INK)

@@ -1,0 +1,319 @@
+"""The masking widget: choose or draw a hole in a face and see it completed.
+
+`MaskingDemo(method)` shows the live widget where a kernel answers, and a stepper through holes completed beforehand
+where none does (a built page): plain HTML with its pictures inside, that asks nothing of any other host.
+"""
+
+import functools
+import hashlib
+import html
+import io
+import json
+import time
+from pathlib import Path
+
+import torch
+
+from facelib import metrics
+from facelib.data.faces import FaceData, to_uint8
+from facelib.extras import need
+from facelib.masks import KINDS
+from facelib.plots import HOLE, img, masked
+
+HERE = Path(__file__).parent
+DRAWN = "draw it yourself"
+PAGE_BYTES = 300_000  # what one stepper may add to a page
+
+
+class MaskingDemo:
+    """Pick or upload a face, choose or draw a hole, and see masked, completed and true side by side.
+
+    method: anything with `complete(image, mask)` for one (1, 3, size, size) in [-1, 1]. faces: a FaceData (its first
+    six test faces are offered), a float tensor (B, 3, size, size) in [-1, 1], or None for the rendered faces that ship.
+    size: side in pixels. Put it last in a cell, or call `display()`. What is on show is in `image`, `mask` and
+    `completed`, `psnr` (hole only, dB; None without a hole) and `milliseconds`. Needs ipywidgets and anywidget.
+    """
+
+    def __init__(self, method, faces=None, size=64):
+        self.method, self.size = method, size
+        self.faces = _tensor_of(faces, size)
+        self.psnr = self.milliseconds = self.photo = None
+        self._seed = 0
+        self._fallback = stepper(method, self.faces)
+        self._build()
+        self._choose_hole()
+
+    def _build(self):
+        w = need("ipywidgets")
+        wide = {"description_width": "auto"}
+        self.face = w.Dropdown(options=[(f"face {i + 1}", i) for i in range(len(self.faces))], description="Face",
+                               style=wide)
+        self.hole = w.Dropdown(options=[*KINDS, DRAWN], description="Hole", style=wide)
+        self.again = w.Button(description="Another hole", tooltip="Draw another hole of this kind")
+        self.clear = w.Button(description="Clear", tooltip="Remove the hole")
+        self.upload = w.FileUpload(accept="image/*", multiple=False, description="Your photo")
+        self.eyes = w.Text(placeholder="x,y,x,y", description="Eyes", style=wide)
+        self.use_eyes = w.Button(description="Use these eyes")
+        self.preview = w.HTML()
+        self.by_hand = w.VBox([self.preview, w.HBox([self.eyes, self.use_eyes], layout=w.Layout(flex_flow="row wrap"))],
+                              layout=w.Layout(display="none"))
+        self.message, self.result = w.HTML(), w.HTML()
+        self.canvas = _canvas_class()(size=self.size, colour=_css(HOLE), demo=_key(self._fallback))
+        self.face.observe(self._choose_face, "value")
+        self.hole.observe(self._choose_hole, "value")
+        self.again.on_click(self._another)
+        self.clear.on_click(lambda _: setattr(self.canvas, "mask", "0" * self.size**2))
+        self.upload.observe(self._receive, "value")
+        self.use_eyes.on_click(lambda _: self._place(self.eyes.value))
+        self.canvas.observe(lambda _: self._complete(), "mask")
+        row = w.Layout(flex_flow="row wrap", align_items="flex-start")
+        self.live = w.VBox([w.HBox([self.face, self.upload], layout=row),
+                            w.HBox([self.hole, self.again, self.clear], layout=row), self.message, self.by_hand,
+                            w.HBox([self.canvas, self.result], layout=row)])
+        self.live.add_class("facelib-live")
+
+    @property
+    def image(self):
+        """The face on show, float (1, 3, size, size) in [-1, 1]."""
+        return self.faces[self.face.value][None]
+
+    @property
+    def mask(self):
+        """The hole on show, float (1, 1, size, size), 1 = hole."""
+        bits = torch.frombuffer(bytearray(self.canvas.mask.encode()), dtype=torch.uint8) - ord("0")
+        return bits.float().view(1, 1, self.size, self.size)
+
+    def display(self):
+        """Show the stepper and the live widget; in the reader's browser one of the two hides itself."""
+        from IPython.display import HTML, display
+        display(HTML(self._fallback))
+        display(self.live)
+
+    def _ipython_display_(self):
+        self.display()
+
+    def _choose_face(self, _=None):
+        self._complete()
+
+    def _another(self, _):
+        self._seed += 1
+        self._choose_hole()
+
+    def _choose_hole(self, _=None):
+        if self.hole.value == DRAWN:
+            mask = "0" * self.size**2
+        else:
+            made = KINDS[self.hole.value](1, self.size, torch.Generator().manual_seed(self._seed))
+            mask = "".join("01"[int(bit)] for bit in made.flatten() > 0.5)
+        if mask == self.canvas.mask:
+            self._complete()
+        else:
+            self.canvas.mask = mask  # its observer completes
+
+    def _complete(self):
+        image, mask = self.image, self.mask
+        self.canvas.image = _data_url(image)
+        self.completed, self.milliseconds = image, None
+        self.psnr = None
+        if mask.any():
+            self.completed, self.milliseconds = _timed(self.method, image, mask)
+            self.psnr = float(metrics.psnr(self.completed, image, mask))
+        label = self.face.label
+        self.result.value = _figures([
+            ("Completed", self.completed, f"The completed picture of {label}"),
+            ("True", image, f"The true picture of {label}")]) + f'<p role="status">{html.escape(self._caption())}</p>'
+
+    def _caption(self):
+        if self.psnr is None:
+            return "No hole yet: choose one, or paint on the face."
+        return _caption(float(self.mask.mean()), self.psnr, self.milliseconds)
+
+    def _say(self, text, by_hand=False):
+        self.message.value = f'<p role="alert">{html.escape(text)}</p>' if text else ""
+        self.by_hand.layout.display = None if by_hand else "none"
+
+    def _receive(self, change):
+        from facelib.data.images import DecodeError, decode
+        files = _uploaded(change["new"])
+        if not files:
+            return
+        name, content = files[-1]
+        try:
+            self.photo = (name, decode(io.BytesIO(content), name=name))
+        except DecodeError as error:
+            self._say(str(error))
+            return
+        self._place()
+
+    def _place(self, eyes=None):
+        """Align the uploaded photo, by the eyes found in it or by `eyes`, "x,y,x,y" in its pixels, and show it."""
+        from facelib.data import align
+        name, photo = self.photo
+        try:
+            given = None if eyes is None else _numbers(eyes)
+            face = align.align(photo, size=self.size, eyes=given)
+        except ValueError as error:
+            self.preview.value = _ruled(photo, name)
+            self._say(f"{error} Read the middles of both eyes off the rulers and type them as x,y,x,y, the eye "
+                      "at the left of the picture first.", by_hand=True)
+            return
+        self.faces = torch.cat([self.faces, face])
+        self._say("")
+        self.face.options = [*self.face.options, (name, len(self.faces) - 1)]
+        self.face.value = len(self.faces) - 1
+
+
+@functools.cache
+def _canvas_class():
+    """The drawing canvas: an anywidget, so that one file of JavaScript serves ipywidgets 7, 8 and Colab."""
+    anywidget, t = need("anywidget"), need("traitlets")
+
+    class MaskCanvas(anywidget.AnyWidget):
+        _esm = (HERE / "masking.js").read_text()
+        _css = (HERE / "masking.css").read_text()
+        size = t.Int(64).tag(sync=True)
+        image = t.Unicode("").tag(sync=True)  # data URL of the face
+        mask = t.Unicode("").tag(sync=True)   # size*size letters, row by row: 1 = hole, 0 = known
+        colour = t.Unicode("").tag(sync=True)
+        demo = t.Unicode("").tag(sync=True)   # key of the stepper to hide once a kernel answers
+
+        def __init__(self, **traits):
+            super().__init__(**traits)
+            # A page without a kernel gets no answer, keeps the widget hidden and leaves the stepper on show.
+            self.on_msg(lambda widget, content, buffers: self.send({"type": "alive"}))
+
+        @t.validate("mask")
+        def _whole(self, proposal):
+            mask = proposal["value"]
+            if len(mask) != self.size**2 or set(mask) - set("01"):
+                raise t.TraitError(f"mask must be {self.size**2} letters of 0 (known) and 1 (hole), got {len(mask)}")
+            return mask
+
+    return MaskCanvas
+
+
+def stepper(method, faces, kinds=tuple(KINDS), seed=0):
+    """A page element that steps through holes completed beforehand, without a kernel: HTML text, under 300 kB.
+
+    method: has `complete(image, mask)`. faces: float (B, 3, H, W) in [-1, 1], square; as many of the first as fit.
+    kinds: names from masks.KINDS. The pictures are JPEGs inside the text, so colours are near those of the tensors.
+    """
+    frames, used = [], 0
+    for number, face in enumerate(faces, 1):
+        one = [_frame(method, face[None], number, kind, seed + number) for kind in kinds]
+        used += len(json.dumps(one))
+        if frames and used > PAGE_BYTES - 20_000:
+            break
+        frames.append(one)
+    first, data = frames[0][0], json.dumps(frames).replace("</", "<\\/")
+    figures = "".join(
+        f'<figure><img class="dark-light" data-part="{part}" alt="{html.escape(alt)}" src="{source}">'
+        f"<figcaption>{part.capitalize()}</figcaption></figure>"
+        for part in ("masked", "completed", "true") for alt, source in [first[part]])
+    key = hashlib.sha256(data.encode()).hexdigest()[:12]
+    code, style = (HERE / "stepper.js").read_text(), (HERE / "stepper.css").read_text()
+    return (f'<div class="facelib-stepper" data-facelib-stepper="{key}" role="group" '
+            f'aria-label="Faces completed beforehand, one hole after the other"><style>{style}</style>'
+            f'<div class="facelib-row">{figures}</div><p role="status" data-part="caption">{html.escape(first["text"])}'
+            '</p><div class="facelib-controls"><button type="button" data-hole="-1">Previous hole</button>'
+            '<button type="button" data-hole="1">Next hole</button>'
+            f'<label>Hole <input type="range" min="0" max="{len(kinds) - 1}" value="0" step="1"></label>'
+            + ('<button type="button" data-face="1">Next face</button>' if len(frames) > 1 else "")
+            + f'</div><script type="application/json">{data}</script><script>{code}</script></div>')
+
+
+def _frame(method, image, number, kind, seed):
+    mask = KINDS[kind](1, image.shape[-1], torch.Generator().manual_seed(seed))
+    completed, milliseconds = _timed(method, image, mask)
+    psnr = float(metrics.psnr(completed, image, mask))
+    return {"masked": (f"Face {number} with a violet hole, kind {kind}", _data_url(masked(image, mask), "JPEG")),
+            "completed": (f"Face {number} with the hole, kind {kind}, completed", _data_url(completed, "JPEG")),
+            "true": (f"Face {number} as it is", _data_url(image, "JPEG")),
+            "kind": kind,
+            "text": f"Face {number}, hole: {kind}. " + _caption(float(mask.mean()), psnr, milliseconds)}
+
+
+def _caption(share, psnr, milliseconds):
+    return f"The hole is {share:.0%} of the picture. Hole PSNR {psnr:.1f} dB, completed in {_short(milliseconds)} ms."
+
+
+def _short(milliseconds):
+    return f"{milliseconds:.1f}" if milliseconds < 10 else f"{milliseconds:.0f}"
+
+
+def _timed(method, image, mask):
+    device = next(method.parameters()).device if isinstance(method, torch.nn.Module) else "cpu"
+    start = time.perf_counter()
+    with torch.no_grad():
+        completed = method.complete(image.to(device), mask.to(device)).float().cpu()  # .cpu() waits for the device
+    return completed, (time.perf_counter() - start) * 1000
+
+
+def _tensor_of(faces, size):
+    if faces is None:
+        from facelib.data import load_faces
+        faces = load_faces("synthetic", size=size)
+    if isinstance(faces, FaceData):
+        faces = faces.test.tensor(slice(0, 6))
+    if not torch.is_tensor(faces) or tuple(faces.shape[1:]) != (3, size, size) or not len(faces):
+        got = tuple(faces.shape) if torch.is_tensor(faces) else type(faces).__name__
+        raise ValueError(f"faces must be a FaceData with test faces or a float tensor (B, 3, {size}, {size}) in "
+                         f"[-1, 1], got {got}; load them with size={size}")
+    return faces.float().cpu()
+
+
+def _uploaded(value):
+    """FileUpload's value -> [(name, bytes)]: a dict by name in ipywidgets 7, a tuple of dicts in 8."""
+    if isinstance(value, dict):
+        return [(name, bytes(file["content"])) for name, file in value.items()]
+    return [(file["name"], bytes(file["content"])) for file in value]
+
+
+def _numbers(text):
+    try:
+        values = [float(v) for v in text.replace(";", ",").split(",")]
+    except ValueError:
+        values = []
+    if len(values) != 4:
+        raise ValueError(f"Eyes must be four numbers x,y,x,y in pixels of the photo, got {text!r}.")
+    return values
+
+
+def _data_url(image, form="PNG"):
+    """float (1, 3, H, W) in [-1, 1] -> a data URL of the picture."""
+    from base64 import b64encode
+    return f"data:image/{form.lower()};base64,{b64encode(_encode(image, form)).decode()}"
+
+
+def _encode(image, form="PNG"):
+    from PIL import Image
+    buffer = io.BytesIO()
+    picture = Image.fromarray(to_uint8(image[0]).permute(1, 2, 0).cpu().numpy())
+    picture.save(buffer, form, **({"quality": 92, "subsampling": 0} if form == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+def _figures(parts):
+    figures = "".join(f"<figure>{img(_encode(image), alt)}<figcaption>{name}</figcaption></figure>"
+                      for name, image, alt in parts)
+    return f'<div class="facelib-row">{figures}</div>'
+
+
+def _css(colour):
+    return "rgb({}, {}, {})".format(*(round((c + 1) * 127.5) for c in colour))
+
+
+def _key(page):
+    return page.split('data-facelib-stepper="')[1].split('"')[0]
+
+
+def _ruled(photo, name):
+    """The photo between rulers in its own pixels, so that a reader can tell where the eyes are."""
+    fig = need("matplotlib.figure").Figure(figsize=(5, 5 * photo.height / photo.width + 0.5), dpi=100,
+                                           layout="constrained")
+    axes = fig.subplots()
+    axes.imshow(photo)
+    axes.grid(alpha=0.4)
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    return img(buffer.getvalue(), f"{name}, {photo.width} by {photo.height} pixels, with rulers", "max-width:100%")
