@@ -4,6 +4,7 @@ import importlib
 
 METHODS = {
     "glcic": "facelib.methods.glcic:GLCIC",
+    "judges": "facelib.methods.judges:Judges",
 }
 
 

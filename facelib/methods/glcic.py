@@ -92,7 +92,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, cfg):
         super().__init__()
-        self.scale, options = 255.0 if cfg.input_range == "bytes" else 1.0, (cfg.batch_norm, cfg.spectral_norm)
+        self.scale = 255.0 if cfg.input_range == "bytes" else 1.0
+        # With spectral normalisation D needs no batch norm, and its verdict on a face depends on no other face.
+        options = (cfg.batch_norm and not cfg.spectral_norm, cfg.spectral_norm)
         self.whole = self.tower(cfg.size, cfg.d_layers[0], cfg.d_width, cfg.d_features, *options)
         self.local = self.tower(cfg.crop, cfg.d_layers[1], cfg.d_width, cfg.d_features, *options)
         classes = 2 ** len(CLASS_ATTRIBUTES) + 1 if cfg.semi_supervised else 1
@@ -120,8 +122,8 @@ class GLCIC(Method):
     presets = {
         "seed": GLCICConfig(),
         "book": GLCICConfig(size=64, crop=32, hole=(0.25, 0.625), width=24, dilations=(2, 4, 8),
-                            d_width=32, d_layers=(4, 3), d_features=256,
-                            batch_size=32, steps=(10000, 300, 24000), optimiser="adam", lr=5e-4, d_lr=5e-4,
+                            d_width=32, d_layers=(4, 3), d_features=128,
+                            batch_size=32, steps=(7000, 300, 16000), optimiser="adam", lr=5e-4, d_lr=5e-4,
                             weight_decay=0.0, alpha=4e-3, semi_supervised=False, spectral_norm=True),
         "smoke": GLCICConfig(size=32, crop=16, hole=(0.3, 0.6), width=8, dilations=(2, 4), d_width=8, d_layers=(3, 2),
                              d_features=32, batch_size=8, steps=(12, 4, 12), optimiser="adam", lr=2e-3, d_lr=1e-3,

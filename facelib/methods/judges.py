@@ -1,0 +1,99 @@
+"""Training the networks that look at faces (`facelib.features`): attributes, identities, or both.
+
+Not a generative method, but trained by the same loop and the same commands, so that everything that ships can be made
+again. The presets are named after the weights they make.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from facelib.features import FeatureNetwork
+from facelib.train import Method
+
+
+@dataclass(frozen=True)
+class JudgesConfig:
+    targets: tuple = ("attributes",)    # what is learnt: "attributes", "identities" or both
+    width: int = 32                     # channels of the first stage
+    length: int = 128                   # of the feature vector; about a thousand test faces support no more
+    residual: bool = True               # residual blocks, or plain convolutions
+    size: int = 64                      # pixels
+    steps: int = 6000                   # optimiser steps
+    batch_size: int = 64                # images
+    lr: float = 2e-3                    # highest step size of AdamW; one cosine from there to 0
+    weight_decay: float = 0.05          # of AdamW
+    shift: int = 4                      # pixels that a training face is moved at random, each way
+    people: int = 10178                 # CelebA's identity numbers are 1..10177
+    scale: float = 24.0                 # of the cosine logits of identities (Wang et al. 2018, CosFace)
+    margin: float = 0.2                 # by which the true identity's cosine must win
+    ema_decay: float = 0.999            # per step
+
+
+class Judges(Method):
+    """`features(image)` -> (B, 128), `logits(image)` -> (B, 40)."""
+
+    Config = JudgesConfig
+    presets = {
+        "judge_attr": JudgesConfig(),
+        "judge_identity": JudgesConfig(targets=("identities",), steps=10000),
+        "perceptual": JudgesConfig(targets=("attributes", "identities"), residual=False, width=24),
+        "smoke": JudgesConfig(targets=("attributes", "identities"), width=4, length=16, size=32, steps=30, batch_size=8,
+                              people=64, ema_decay=0.9),
+    }
+    ema = ("net",)
+
+    def build(self, cfg):
+        self.net = FeatureNetwork(cfg.width, cfg.length, cfg.residual)
+        self.people = torch.nn.Parameter(torch.randn(cfg.people, cfg.length) * 0.05)
+        trained = [*self.net.parameters(), *([self.people] if "identities" in cfg.targets else [])]
+        self.opt = torch.optim.AdamW(trained, cfg.lr, weight_decay=cfg.weight_decay)
+        self.scalars["step"] = 0
+
+    def phases(self):
+        return [("supervised", self.cfg.steps)]
+
+    def step(self, batch, phase):
+        cfg, image = self.cfg, batch["image"]
+        x, y = torch.randint(-cfg.shift, cfg.shift + 1, (2,), generator=self.generator).tolist()
+        image = torch.roll(F.pad(image, (cfg.shift,) * 4, mode="replicate"), (y, x), (2, 3))
+        image = image[..., cfg.shift:-cfg.shift, cfg.shift:-cfg.shift]
+        with self.autocast():
+            vector = self.net.features(image).float()
+            attributes = self.net.attributes(F.relu(vector)).float()
+        log, loss = {}, 0
+        if "attributes" in cfg.targets:
+            target, known = batch["attributes"].float(), batch["attributes"] >= 0
+            errors = F.binary_cross_entropy_with_logits(attributes, target.clamp(min=0), reduction="none")
+            log["attributes"] = (errors * known).sum() / known.sum().clamp(min=1)
+            loss = loss + log["attributes"]
+        if "identities" in cfg.targets:
+            log["identities"] = self.identity_loss(vector, batch["identities"])
+            loss = loss + 0.1 * log["identities"] if len(cfg.targets) > 1 else log["identities"]
+        for group in self.opt.param_groups:
+            group["lr"] = cfg.lr * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * self.scalars["step"] / cfg.steps)).item())
+        self.scalars["step"] += 1
+        self.update(loss, self.opt)
+        return {"loss": loss, **log}
+
+    def identity_loss(self, vector, people):
+        """Cross entropy of cosine logits with a margin on the true person (CosFace, eq. 4); -1 is an unknown person."""
+        cosine = F.normalize(vector, dim=1) @ F.normalize(self.people, dim=1).T           # (B, people)
+        wanted = F.one_hot(people.clamp(min=0), self.cfg.people)
+        logits = self.cfg.scale * (cosine - self.cfg.margin * wanted)
+        total = F.cross_entropy(logits, people, ignore_index=-1, reduction="sum")
+        return total / (people >= 0).sum().clamp(min=1)
+
+    @torch.no_grad()
+    def features(self, image):
+        with self.evaluating():
+            return self.net_ema.features(image)
+
+    @torch.no_grad()
+    def logits(self, image):
+        with self.evaluating():
+            return self.net_ema.logits(image)
+
+    def preview(self, image):
+        return [image]
