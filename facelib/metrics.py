@@ -62,7 +62,8 @@ def psnr(pred, target, mask=None):
 def _ssim_maps(x, y):
     """SSIM and its contrast-structure part at every pixel, both (B, C, H, W) (Wang et al. 2004, eq. 13).
 
-    The picture is mirrored at its border, so that pixels near it, where a hole may be, have a value too.
+    The picture is mirrored at its border, as in torchmetrics, so that pixels near it, where a hole may be, count too.
+    Our own and not torchmetrics', which gives no map of the contrast: MS-SSIM over a hole needs one. A test compares.
     """
     channels, half = x.shape[1], SSIM_WINDOW // 2
     line = torch.arange(-half, half + 1, dtype=x.dtype, device=x.device)
@@ -83,12 +84,6 @@ def _ssim_maps(x, y):
     return (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1) * contrast, contrast
 
 
-def _ssim_average(values, mask):
-    # Over the whole picture only windows that lie inside it count, as in the paper and in torchmetrics.
-    half = SSIM_WINDOW // 2
-    return _average(values[..., half:-half, half:-half] if mask is None else values, mask)
-
-
 def _check_window(shape):
     if min(shape[-2:]) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, its window, "
@@ -104,7 +99,7 @@ def ssim(pred, target, mask=None):
     """
     pred, target, mask = _pair(pred, target, mask)
     _check_window(pred.shape)
-    return _ssim_average(_ssim_maps(pred, target)[0], mask)
+    return _average(_ssim_maps(pred, target)[0], mask)
 
 
 def ms_ssim(pred, target, mask=None):
@@ -124,7 +119,7 @@ def ms_ssim(pred, target, mask=None):
     for scale in range(scales):
         both, contrast = _ssim_maps(pred, target)
         # Luminance counts at the coarsest scale only: the finer ones would only repeat it.
-        value = _ssim_average(both if scale == scales - 1 else contrast, mask).clamp_min(0)
+        value = _average(both if scale == scales - 1 else contrast, mask).clamp_min(0)
         result = result * value ** (SCALE_WEIGHTS[scale] / sum(SCALE_WEIGHTS[:scales]))
         if scale < scales - 1:
             # An odd last row is dropped as everywhere else, but kept where the hole may lie in it.
