@@ -11,9 +11,10 @@ SETUP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 # The execution cache knows the notebooks only; this is all else that their results follow from.
 INPUTS = find facelib book/results constraints.txt -type f ! -path '*/__pycache__/*' ! -name '.*' \
 	| LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1
+WHAT := .[book,photos,train,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
 # A page's live cells must not depend on which data this machine happens to have.
-BUILD_ENV = env -u FACELIB_DATA PYTHONPATH= MPLBACKEND=agg PATH="$(CURDIR)/$(BIN):$$PATH"
+BUILD_ENV = env -u FACELIB_DATA PATH="$(CURDIR)/$(BIN):$$PATH"
 
 # $(call step,what,command): says what is being done, does it, says how long it took; stops where the command fails.
 step = @printf '\n==> %s\n' "$(1)"; t=$$(date +%s); if $(2); then \
@@ -32,7 +33,7 @@ setup: $(SETUP)  ## make .venv and install everything into it
 $(SETUP): | $(BIN)/python
 	$(call step,installing facelib and what it needs into $(VENV) (2 minutes or so and 7 GB the first time), \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) \
-			-e '.[book,photos,train,test]')
+			-e '$(WHAT)')
 	@rm -f $(VENV)/.installed-*; touch $@
 
 $(BIN)/python:

@@ -1,0 +1,30 @@
+"""What holds for every test: no window is opened, and nothing is written outside the repository's own folders."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+os.environ.setdefault("MPLBACKEND", "agg")
+if "FACELIB_CACHE" not in os.environ:
+    # The user's cache folder must neither help a test to pass nor be filled by one. Removed when the interpreter ends.
+    _cache = tempfile.TemporaryDirectory(prefix="facelib-tests-")
+    os.environ["FACELIB_CACHE"] = _cache.name
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The repository's top folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def html(root):
+    """The built book, _build/html."""
+    folder = root / "_build" / "html"
+    if not (folder / "index.html").exists():
+        pytest.fail(f"the book has not been built: {folder.relative_to(root)} holds no index.html; run make book first")
+    return folder

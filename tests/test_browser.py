@@ -1,0 +1,128 @@
+"""Every page in a real browser, at desktop and phone width. Pictures of them are left in _build/screenshots."""
+
+import functools
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import browser as browser_tool
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HTML = ROOT / "_build" / "html"
+PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html")) + ["search.html", "genindex.html"]
+WIDTHS = {"desktop": (1280, 900), "phone": (360, 740)}
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(html):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    path = browser_tool.find()
+    if path is None:
+        pytest.fail("no Chromium was found; install one (Debian: apt-get install chromium) or set CHROMIUM to its path")
+    with sync_playwright() as playwright:
+        # A root user, as in a container, has no sandbox to run it in.
+        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """visit(page, width) -> (the opened page, its errors, the requests it made to other hosts, which are refused)."""
+    contexts = []
+
+    def visit(name, width):
+        size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
+        context = chromium.new_context(viewport=size, is_mobile=width == "phone", has_touch=width == "phone")
+        contexts.append(context)
+        page, errors, outside = context.new_page(), [], []
+        # The pages must stand alone: other hosts are never reached from a test.
+        page.route(lambda url: not url.startswith((address, "data:", "blob:")),
+                   lambda route: (outside.append(route.request.url), route.abort()))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text)
+                if message.type == "error" and message.location.get("url", "").startswith(address) else None)
+        page.on("response", lambda response: errors.append(f"{response.status}: {response.url}")
+                if response.status >= 400 else None)
+        page.goto(f"{address}/{name}", wait_until="load")
+        page.wait_for_load_state("networkidle")
+        return page, errors, outside
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+OVERFLOW = """() => {
+  const wide = [];
+  const inside = (e) => {  // does an ancestor scroll or clip it?
+    for (let a = e.parentElement; a && a !== document.body; a = a.parentElement)
+      if (getComputedStyle(a).overflowX !== 'visible') return true;
+    return false;
+  };
+  for (const e of document.querySelectorAll('main *, article *'))
+    if (e.getBoundingClientRect().right > innerWidth + 1 && !inside(e))
+      wide.push(e.tagName + '.' + e.className + ' ' + (e.textContent || '').trim().slice(0, 40));
+  return {scroll: document.documentElement.scrollWidth, width: innerWidth, screen: screen.width, wide: wide.slice(0, 5)};
+}"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", PAGES)
+def test_page_opens_without_error_and_fits(visit, name, width, root):
+    page, errors, outside = visit(name, width)
+    vendored = (root / "_vendor" / "assets").is_dir()
+    if vendored:
+        assert not outside, f"asks other hosts for {outside}"
+        if page.locator(".math").count():
+            page.wait_for_selector("mjx-container", timeout=20_000)
+        widgets = page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count()
+        if widgets:
+            page.wait_for_function("() => document.querySelectorAll('.jupyter-widgets, .lm-Widget').length > 0", timeout=20_000)
+    else:
+        errors = [error for error in errors if "require" not in error]  # the widget loader itself lies on another host
+    shots = root / "_build" / "screenshots"
+    shots.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=shots / f"{Path(name).stem}-{width}.png", full_page=True)
+    assert not errors, errors
+    size = page.evaluate(OVERFLOW)
+    # A phone's layout viewport grows with what does not fit, so it is held against the screen.
+    assert size["scroll"] <= WIDTHS[width][0] + 1 and size["width"] <= WIDTHS[width][0] + 1, size
+    broken = page.evaluate("() => [...document.images].filter(i => i.complete && !i.naturalWidth && i.src).map(i => i.src)")
+    assert not broken, broken
+
+
+def test_index_leads_to_the_welcome_page(visit):
+    page, errors, _ = visit("index.html", "desktop")
+    page.wait_for_url("**/book/welcome.html")
+    assert page.locator("article h1").count() == 1 and not errors
+
+
+def test_every_chapter_is_reached_from_the_welcome_page(visit):
+    page, _, _ = visit("book/welcome.html", "desktop")
+    links = set(page.eval_on_selector_all("nav a[href]", "links => links.map(a => a.href.split('#')[0])"))
+    for name in PAGES:
+        if name.startswith("book/"):
+            assert any(link.endswith(name) for link in links), name
+
+
+def test_search_finds_a_word(visit):
+    page, errors, _ = visit("search.html?q=hole", "desktop")
+    page.wait_for_selector("#search-results li", timeout=20_000)
+    assert not errors

@@ -1,0 +1,28 @@
+"""A small Sphinx extension: what the built pages load.
+
+Pages use the scripts in _vendor/ where tools/vendor.sh could fetch them. Without it, MathJax and Jupyter's widget manager come
+from their public addresses, and equations and widgets are missing where the book is read without a network.
+"""
+
+from pathlib import Path
+
+
+def use_vendored(app, config):
+    assets = Path(app.confdir) / "_vendor" / "assets"
+    if not assets.is_dir():
+        return
+    config.html_static_path = [*config.html_static_path, str(assets)]
+    config.mathjax_path = "mathjax/tex-mml-chtml.js"
+    config.nb_ipywidgets_js = {"widgets/require.js": {}, "widgets/embed-amd.js": {}}
+
+
+def leave_out_thebe(app, page, template, context, doctree):
+    # Jupyter Book loads thebe's scripts although no page uses them, and declares its constants twice: a JavaScript error.
+    context["script_files"] = [script for script in context["script_files"]
+                               if "thebe" not in str(script.filename) + script.attributes.get("body", "")]
+
+
+def setup(app):
+    app.connect("config-inited", use_vendored, priority=400)
+    app.connect("html-page-context", leave_out_thebe, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
