@@ -59,7 +59,7 @@ def _resized(faces, size, box):
 
     def resize(split):
         images = np.empty((len(split), 3, *pair(size)), np.uint8)
-        for out, image in zip(images, split.images):
+        for out, image in zip(images, split.images, strict=True):
             out[:] = cut(Image.fromarray(image.transpose(1, 2, 0)), size, box)
         return replace(split, images=images)
 

@@ -151,11 +151,11 @@ def _read(target, verify):
             return None
         if verify and not _verified(target, Path(verify), manifest):
             return None
-        height, width = manifest["size"]
         splits = {}
         for split in SPLITS:
             count = manifest["splits"][split]
-            images = np.load(target / f"{split}.npy", mmap_mode="r") if count else np.zeros((0, 3, height, width), np.uint8)
+            # An empty array cannot be memory-mapped.
+            images = np.load(target / f"{split}.npy", mmap_mode="r" if count else None)
             labels = {label: np.load(target / f"{split}.{label}.npy") if manifest[label] else None
                       for label in ("attributes", "identities")}
             names = json.loads((target / f"{split}.names.json").read_text())
