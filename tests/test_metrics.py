@@ -263,7 +263,7 @@ LEVELS = {noise: (0.1, 0.25, 0.5, 0.75), blur: (0.5, 1, 2, 4), rectangles: (0.1,
 @pytest.fixture(scope="module")
 def faces():
     data = facelib.load_faces("synthetic")
-    return data.train.tensor(slice(0, 400)), data.test.tensor(slice(0, 256))
+    return data.train.tensor(slice(0, 256)), data.test.tensor(slice(0, 192))
 
 
 @torch.no_grad()
