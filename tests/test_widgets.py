@@ -122,6 +122,29 @@ def test_a_broken_upload_is_named(demo):
     assert len(demo.faces) == 3
 
 
+def test_a_photograph_is_aligned_and_completed(demo):
+    pytest.importorskip("cv2")
+    astronaut = pytest.importorskip("skimage.data").astronaut()
+    upload(demo, "eileen.jpg", jpeg(astronaut))
+    assert demo.face.label == "eileen.jpg" and len(demo.faces) == 4 and demo.message.value == ""
+    hole = demo.mask.bool().expand_as(demo.image)
+    assert torch.equal(demo.completed[~hole], demo.image[~hole])
+    assert "The completed picture of eileen.jpg" in demo.result.value
+
+
+def test_eyes_are_asked_for_where_no_face_is_found(demo):
+    pytest.importorskip("cv2")
+    upload(demo, "wall.jpg", jpeg(np.full((120, 160, 3), 90, np.uint8)))
+    assert "No face was found in wall.jpg" in demo.message.value and "x,y,x,y" in demo.message.value
+    assert demo.by_hand.layout.display != "none" and "160 by 120 pixels" in demo.preview.value
+    demo.eyes.value = "60,50"
+    demo.use_eyes.click()
+    assert "four numbers x,y,x,y" in demo.message.value and len(demo.faces) == 3
+    demo.eyes.value = "60, 50, 100, 50"
+    demo.use_eyes.click()
+    assert len(demo.faces) == 4 and demo.by_hand.layout.display == "none" and demo.message.value == ""
+
+
 def test_smoke_glcic_completes_in_the_widget(faces):
     from facelib.methods.glcic import GLCIC
     demo = MaskingDemo(GLCIC(), faces[:1])

@@ -151,13 +151,13 @@ class MaskingDemo:
         name, photo = self.photo
         try:
             given = None if eyes is None else _numbers(eyes)
-            face = align.align(photo, size=self.size, eyes=given)
-        except ValueError as error:
+            face = align.align(photo, self.size, eyes=given)
+        except (ValueError, ImportError) as error:
+            reason = f"No face was found in {name}" if isinstance(error, align.NoFaceError) else str(error)
             self.preview.value = _ruled(photo, name)
-            self._say(f"{error} Read the middles of both eyes off the rulers and type them as x,y,x,y, the eye "
-                      "at the left of the picture first.", by_hand=True)
+            self._say(f"{reason}. Read the middles of both eyes off the rulers and type them as x,y,x,y.", by_hand=True)
             return
-        self.faces = torch.cat([self.faces, face])
+        self.faces = torch.cat([self.faces, face.tensor()])
         self._say("")
         self.face.options = [*self.face.options, (name, len(self.faces) - 1)]
         self.face.value = len(self.faces) - 1
@@ -275,7 +275,7 @@ def _numbers(text):
     except ValueError:
         values = []
     if len(values) != 4:
-        raise ValueError(f"Eyes must be four numbers x,y,x,y in pixels of the photo, got {text!r}.")
+        raise ValueError(f"Eyes must be four numbers x,y,x,y in pixels of the photo, got {text!r}")
     return values
 
 
