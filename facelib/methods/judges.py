@@ -16,11 +16,11 @@ from facelib.train import Method
 @dataclass(frozen=True)
 class JudgesConfig:
     targets: tuple = ("attributes",)    # what is learnt: "attributes", "identities" or both
-    width: int = 32                     # channels of the first stage
+    width: int = 24                     # channels of the first stage
     length: int = 128                   # of the feature vector; about a thousand test faces support no more
     residual: bool = True               # residual blocks, or plain convolutions
     size: int = 64                      # pixels
-    steps: int = 6000                   # optimiser steps
+    steps: int = 3500                   # optimiser steps
     batch_size: int = 64                # images
     lr: float = 2e-3                    # highest step size of AdamW; one cosine from there to 0
     weight_decay: float = 0.05          # of AdamW
@@ -37,12 +37,13 @@ class Judges(Method):
     Config = JudgesConfig
     presets = {
         "judge_attr": JudgesConfig(),
-        "judge_identity": JudgesConfig(targets=("identities",), steps=10000),
-        "perceptual": JudgesConfig(targets=("attributes", "identities"), residual=False, width=24),
+        "judge_identity": JudgesConfig(targets=("identities",), steps=5000),
+        "perceptual": JudgesConfig(targets=("attributes", "identities"), residual=False),
         "smoke": JudgesConfig(targets=("attributes", "identities"), width=4, length=16, size=32, steps=30, batch_size=8,
                               people=64, ema_decay=0.9),
     }
     ema = ("net",)
+    ships = ("net_ema",)
 
     def build(self, cfg):
         self.net = FeatureNetwork(cfg.width, cfg.length, cfg.residual)
