@@ -37,11 +37,12 @@ class Method(nn.Module):
     """Base of every method: `Config`, `presets`, `build`, `phases`, `step`, and its inference verbs.
 
     Networks and optimisers are attributes, and their names are the checkpoint's keys. `ema` names the networks that are
-    averaged over steps: "G" gets a twin `G_ema`. `scalars` holds state that is not a weight. After `fit` has handed over
-    its `accelerator`, `autocast` and `update` follow the device, the precision and the number of processes.
+    averaged over steps: "G" gets a twin `G_ema`. `ships` names the networks and buffers that are published. `scalars`
+    holds state that is not a weight. After `fit` has handed over its `accelerator`, `autocast` and `update` follow the
+    device, the precision and the number of processes.
     """
 
-    Config, presets, ema = None, {}, ()
+    Config, presets, ema, ships = None, {}, (), ()
 
     def __init__(self, cfg=None):
         super().__init__()

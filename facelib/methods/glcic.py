@@ -130,6 +130,7 @@ class GLCIC(Method):
                              weight_decay=0.0, alpha=4e-3, ema_decay=0.9),
     }
     ema = ("G",)
+    ships = ("G_ema", "mean")
 
     def build(self, cfg):
         self.G, self.D = CompletionNetwork(cfg), Discriminator(cfg)
