@@ -1,4 +1,4 @@
-"""Published weights: `load_pretrained` brings a trained method back, `publish` makes weights and their card of a run."""
+"""Published weights: `load_pretrained` brings a trained method back, `publish` makes weights and a card of a run."""
 
 import dataclasses
 import json
@@ -74,7 +74,7 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None):
     key = next((k for k, home in METHODS.items() if home.endswith(f":{about['method']}")), None)
     method = method_class(key or about["method"])
     if (name in features.NAMES) != (key == "judges"):
-        raise ValueError(f"the names {', '.join(features.NAMES)} are for runs of judges and nothing else, got {name!r} for "
+        raise ValueError(f"the names {', '.join(features.NAMES)} are for runs of judges only, got {name!r} for "
                          f"a run of {key}")
     if not method.ships:
         raise ValueError(f"{about['method']} does not say what is published of it; set `ships` in its class")
@@ -103,9 +103,9 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None):
     return weights.write(name, tensors, card, weights.FOLDER)
 
 
-def hardware():
-    """This machine in words: the model and number of its GPUs, or of its processor and cores."""
-    if torch.cuda.is_available():
+def hardware(device=None):
+    """This machine in words: the model and number of its GPUs, or of its processor and cores with device="cpu"."""
+    if torch.cuda.is_available() if device is None else "cuda" in str(device):
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):

@@ -6,9 +6,11 @@ again. The presets are named after the weights they make.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from facelib.data.faces import ATTRIBUTES
 from facelib.features import FeatureNetwork
 from facelib.train import Method
 
@@ -98,3 +100,65 @@ class Judges(Method):
 
     def preview(self, image):
         return [image]
+
+
+@torch.no_grad()
+def attribute_accuracy(network, split):
+    """How often a FeatureNetwork is right about held-out faces -> {"mean", "majority", "attributes": {name: share}}.
+
+    Shares of the faces whose attribute is known, in [0, 1]; attributes unknown everywhere are left out. "majority" is the
+    mean of always giving each attribute's commoner answer on these faces: most attributes are rare, so a share of 0.9
+    says little on its own. Raises ValueError for a split without attributes.
+    """
+    if split.attributes is None or not (split.attributes >= 0).any():
+        raise ValueError("attribute accuracy needs a split with faces whose attributes are known")
+    truth = torch.from_numpy(np.asarray(split.attributes))
+    logits = torch.cat([network.logits(image) for image in _batches(network, split)]).cpu()
+    known = truth >= 0
+    count = known.sum(0)
+    right = (((logits > 0) == (truth > 0)) & known).sum(0) / count
+    yes = ((truth > 0) & known).sum(0) / count
+    kept = count > 0
+    return {"mean": round(float(right[kept].mean()), 4), "majority": round(float(torch.maximum(yes, 1 - yes)[kept].mean()), 4),
+            "attributes": {name: round(float(right[i]), 4) for i, name in enumerate(ATTRIBUTES) if kept[i]}}
+
+
+@torch.no_grad()
+def verification_accuracy(network, split_val, split_test, pairs=4000, seed=0):
+    """Are two held-out faces the same person? -> {"accuracy", "threshold", "pairs", "people"}.
+
+    Half of the pairs are two faces of one person, half of two people; a pair is called one person where the cosine of
+    their vectors is above a threshold, chosen on `split_val` and measured on `split_test`, whose `people` with at least
+    two faces were drawn from. Chance is 0.5. Raises ValueError where no person has two faces.
+    """
+    cosine, same, _ = _pairs(network, split_val, pairs, seed)
+    order = torch.argsort(cosine)
+    # Everything above the i-th cosine is called one person: right are the different pairs up to it, the same ones above.
+    right = (~same[order]).cumsum(0) + same.sum() - same[order].cumsum(0)
+    threshold = float(cosine[order][right.argmax()])
+    cosine, same, people = _pairs(network, split_test, pairs, seed)
+    return {"accuracy": round(float(((cosine > threshold) == same).float().mean()), 4), "threshold": round(threshold, 4),
+            "pairs": pairs, "people": people}
+
+
+def _pairs(network, split, pairs, seed):
+    """Cosines (pairs,) of random pairs of faces, whether each is one person, and how many people have two faces."""
+    people = {} if split.identities is None else {person: np.flatnonzero(split.identities == person)
+                                                  for person in np.unique(split.identities) if person >= 0}
+    several = [faces for faces in people.values() if len(faces) > 1]
+    if not several or len(people) < 2:
+        raise ValueError("verification needs a split with two people at least, one of them with two faces")
+    generator, people = np.random.default_rng(seed), list(people.values())
+    chosen = [generator.choice(several[generator.integers(len(several))], 2, replace=False) for _ in range(pairs // 2)]
+    for _ in range(pairs - len(chosen)):
+        a, b = generator.choice(len(people), 2, replace=False)
+        chosen.append((generator.choice(people[a]), generator.choice(people[b])))
+    a, b = torch.from_numpy(np.array(chosen)).T
+    vectors = F.normalize(torch.cat([network.features(image) for image in _batches(network, split)]).float().cpu(), dim=1)
+    return (vectors[a] * vectors[b]).sum(1), torch.arange(pairs) < pairs // 2, len(several)
+
+
+def _batches(network, split, size=256):
+    device = next(network.parameters()).device
+    for start in range(0, len(split), size):
+        yield split.tensor(slice(start, start + size)).to(device)
