@@ -7,13 +7,24 @@ from their public addresses, and equations and widgets are missing where the boo
 from pathlib import Path
 
 
+# The widget manager typesets its labels through MathJax 2's Hub, which the pages' MathJax 3 does not have: a JavaScript error.
+HUB = """document.addEventListener("DOMContentLoaded", () => {
+  if (window.MathJax && !MathJax.Hub) MathJax.Hub = {Queue: ([, , element]) => MathJax.typesetPromise?.([element])};
+})"""
+
+
+def drop_second_search(app, config):
+    # The book theme leaves this list empty; newer versions of the theme beneath it read that as its default, a second search field.
+    config.html_theme_options["navbar_persistent"] = []
+
+
 def use_vendored(app, config):
     assets = Path(app.confdir) / "_vendor" / "assets"
     if not assets.is_dir():
         return
     config.html_static_path = [*config.html_static_path, str(assets)]
     config.mathjax_path = "mathjax/tex-mml-chtml.js"
-    config.nb_ipywidgets_js = {"widgets/require.js": {}, "widgets/embed-amd.js": {}}
+    config.nb_ipywidgets_js = {"widgets/require.js": {}, "widgets/paths.js": {}, "widgets/embed-amd.js": {}}
 
 
 def leave_out_thebe(app, page, template, context, doctree):
@@ -23,6 +34,8 @@ def leave_out_thebe(app, page, template, context, doctree):
 
 
 def setup(app):
+    app.add_js_file(None, body=HUB)
+    app.connect("config-inited", drop_second_search, priority=400)
     app.connect("config-inited", use_vendored, priority=400)
     app.connect("html-page-context", leave_out_thebe, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,12 +16,19 @@ if ! command -v npm >/dev/null 2>&1; then
     echo "    no npm: the pages use the public addresses of MathJax and the widget scripts"
 elif fetch mathjax@3.2.2 mathjax && fetch requirejs@2.3.7 require && fetch @jupyter-widgets/html-manager@1.0.14 manager \
         && fetch anywidget@0.11.0 anywidget; then
-    mkdir -p _vendor/assets/mathjax/output/chtml _vendor/assets/widgets/anywidget
+    mkdir -p _vendor/assets/mathjax/output/chtml _vendor/assets/widgets
     cp _vendor/tmp/mathjax/es5/tex-mml-chtml.js _vendor/assets/mathjax/
     cp -r _vendor/tmp/mathjax/es5/output/chtml/fonts _vendor/assets/mathjax/output/chtml/
     cp _vendor/tmp/require/require.js _vendor/assets/widgets/
-    cp _vendor/tmp/manager/dist/embed-amd.js _vendor/assets/widgets/
-    cp _vendor/tmp/anywidget/dist/index.js _vendor/assets/widgets/anywidget/
+    cp _vendor/tmp/manager/dist/embed-amd.js _vendor/tmp/manager/dist/*.woff* _vendor/assets/widgets/
+    cp _vendor/tmp/anywidget/dist/index.js _vendor/assets/widgets/anywidget.js
+    # Where require.js finds what the manager asks for by name: in the folder of this script.
+    cat > _vendor/assets/widgets/paths.js <<'END'
+(() => {
+  const here = document.currentScript.src.replace(/\/paths\.js.*$/, "");
+  require.config({paths: {anywidget: `${here}/anywidget`, "@jupyter-widgets/html-manager/dist": here}});
+})();
+END
 else
     echo "    npm reached no registry: the pages use the public addresses of MathJax and the widget scripts"
 fi
