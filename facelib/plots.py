@@ -52,7 +52,8 @@ def show(fig, *, alt):
 def img(data, alt, style="", mime="image/png"):
     """An HTML `<img>` with its picture inside: data are the file's bytes, alt its text alternative."""
     source = base64.b64encode(data).decode()
-    return f'<img alt="{html.escape(alt)}" style="{style}" src="data:{mime};base64,{source}">'
+    # "dark-light" keeps the dark theme from changing the colours of a picture that brings its own white ground.
+    return f'<img class="dark-light" alt="{html.escape(alt)}" style="{style}" src="data:{mime};base64,{source}">'
 
 
 def _in_notebook():
@@ -199,7 +200,8 @@ def curves(path_or_records, keys=None, smooth=0.0, title=None):
     missing = [k for k in keys if k not in known]
     if missing:
         raise ValueError(f"the log has no {', '.join(missing)}; it has {', '.join(known)}")
-    fig = need("matplotlib.figure").Figure(figsize=(6.2, 3.4), dpi=150, facecolor=PAPER, layout="constrained")
+    # Small in inches and fine in dots: the letters are still read where a telephone scales the figure down.
+    fig = need("matplotlib.figure").Figure(figsize=(5, 3.2), dpi=180, facecolor=PAPER, layout="constrained")
     axes = fig.subplots()
     for i, key in enumerate(keys):
         points = [(r["step"], float(r[key])) for r in records if r.get(key) is not None]
@@ -209,11 +211,12 @@ def curves(path_or_records, keys=None, smooth=0.0, title=None):
             axes.plot(step, value, color=colour, alpha=0.2, linewidth=0.8)
         axes.plot(step, _smooth(value, smooth), color=colour, linestyle=dash, linewidth=1.6, label=key)
     _mark_phases(axes, records)
-    axes.set_xlabel("optimiser steps")
+    axes.set_xlabel("optimiser steps", fontsize=11)
+    axes.tick_params(labelsize=10)
     axes.set_title(title or "", fontsize=11)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=9, frameon=False)
+    axes.legend(fontsize=10, framealpha=0.8, edgecolor="none")
     return fig
 
 
@@ -228,11 +231,13 @@ def _smooth(value, weight):
 
 
 def _mark_phases(axes, records):
-    if len({r.get("phase") for r in records}) < 2:
+    starts = [r for last, r in zip([{}, *records], records, strict=False) if r.get("phase") != last.get("phase")]
+    if len(starts) < 2:
         return
-    for last, record in zip([{}, *records], records, strict=False):
-        if record.get("phase") == last.get("phase"):
-            continue
-        axes.axvline(record["step"], color=INK, linewidth=0.8, alpha=0.5)
-        axes.annotate(f" {record['phase']}", (record["step"], 1), xycoords=("data", "axes fraction"), fontsize=9,
-                      va="top", color=INK)
+    ends = [r["step"] for r in starts[1:]] + [records[-1]["step"]]
+    for start, end in zip(starts, ends, strict=True):
+        short = end - start["step"] < 0.05 * records[-1]["step"]  # its name goes before it, the next phase's after
+        axes.axvline(start["step"], color=INK, linewidth=0.8, alpha=0.5)
+        axes.annotate(start["phase"], (start["step"], 1), xytext=(-2 if short else 2, -2), textcoords="offset points",
+                      xycoords=("data", "axes fraction"), rotation=90, ha="right" if short else "left", va="top",
+                      fontsize=9, color=INK)

@@ -146,6 +146,6 @@ def test_show_carries_the_text_into_a_notebook():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     nbclient.NotebookClient(notebook, timeout=120).execute()
     (output,) = notebook.cells[0].outputs
-    assert '<img alt="Four &quot;grey&quot; squares, &lt;two&gt; in a row"' in output["data"]["text/html"]
+    assert ' alt="Four &quot;grey&quot; squares, &lt;two&gt; in a row"' in output["data"]["text/html"]
     assert "max-width:100%" in output["data"]["text/html"] and "image/png" not in output["data"]
     assert output["data"]["text/plain"] == '[figure] Four "grey" squares, <two> in a row'

@@ -207,8 +207,7 @@ def stepper(method, faces, kinds=tuple(KINDS), seed=0):
         frames.append(one)
     first, data = frames[0][0], json.dumps(frames).replace("</", "<\\/")
     figures = "".join(
-        f'<figure><img class="dark-light" data-part="{part}" alt="{html.escape(alt)}" src="{source}">'
-        f"<figcaption>{part.capitalize()}</figcaption></figure>"
+        f'<div><img class="dark-light" data-part="{part}" alt="{html.escape(alt)}" src="{source}">{part.capitalize()}</div>'
         for part in ("masked", "completed", "true") for alt, source in [first[part]])
     key = hashlib.sha256(data.encode()).hexdigest()[:12]
     code, style = (HERE / "stepper.js").read_text(), (HERE / "stepper.css").read_text()
@@ -294,8 +293,7 @@ def _encode(image, form="PNG"):
 
 
 def _figures(parts):
-    figures = "".join(f"<figure>{img(_encode(image), alt)}<figcaption>{name}</figcaption></figure>"
-                      for name, image, alt in parts)
+    figures = "".join(f"<div>{img(_encode(image), alt)}{name}</div>" for name, image, alt in parts)
     return f'<div class="facelib-row">{figures}</div>'
 
 
