@@ -22,6 +22,7 @@ step = @printf '\n==> %s\n' "$(1)"; t=$$(date +%s); if $(2); then \
 	printf '<== %s: FAILED after %s s\n' "$(1)" $$(( $$(date +%s) - t )) >&2; exit 1; fi
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help setup book test lint unit notebooks built browser publish-url clean
 
 help:  ## list the targets
@@ -40,7 +41,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo not there)." >&2; \
 		echo "Say which one to use: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	$(call step,making $(VENV), $(PYTHON) -m venv $(VENV))
+	$(call step,making $(VENV), $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); false; })
 
 # MathJax and the widgets' scripts are kept with the pages where npm is there, so that they show offline too; without npm the
 # pages name the scripts' public addresses.

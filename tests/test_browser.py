@@ -49,7 +49,8 @@ def visit(chromium, address):
 
     def visit(name, width):
         size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
-        context = chromium.new_context(viewport=size, is_mobile=width == "phone", has_touch=width == "phone")
+        context = chromium.new_context(viewport=size, is_mobile=width == "phone", has_touch=width == "phone",
+                                       reduced_motion="reduce")
         contexts.append(context)
         page, errors, outside = context.new_page(), [], []
         # The pages must stand alone: other hosts are never reached from a test.

@@ -6,15 +6,15 @@ from their public addresses, and equations and widgets are missing where the boo
 
 from pathlib import Path
 
-
-# The widget manager typesets its labels through MathJax 2's Hub, which the pages' MathJax 3 does not have: a JavaScript error.
+# The widget manager typesets its labels through MathJax 2's Hub. The pages' MathJax 3 has none: without this, an error.
 HUB = """document.addEventListener("DOMContentLoaded", () => {
   if (window.MathJax && !MathJax.Hub) MathJax.Hub = {Queue: ([, , element]) => MathJax.typesetPromise?.([element])};
 })"""
 
 
 def drop_second_search(app, config):
-    # The book theme leaves this list empty; newer versions of the theme beneath it read that as its default, a second search field.
+    # The book theme leaves this list empty, and newer versions of the theme beneath it take that for their default: a second
+    # search field.
     config.html_theme_options["navbar_persistent"] = []
 
 
