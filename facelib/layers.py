@@ -12,6 +12,7 @@ def conv(inner, outer, kernel=3, stride=1, dilation=1, norm=False, act="relu", s
     None. spectral: spectral normalisation of the weight (Miyato et al. 2018).
     """
     layer = nn.Conv2d(inner, outer, kernel, stride, dilation * (kernel // 2), dilation, bias=not norm)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")      # keeps the signal alive where there is no norm
     layer = nn.utils.parametrizations.spectral_norm(layer) if spectral else layer
     return nn.Sequential(layer, nn.BatchNorm2d(outer) if norm else nn.Identity(), ACTIVATIONS[act]())
 
@@ -19,4 +20,5 @@ def conv(inner, outer, kernel=3, stride=1, dilation=1, norm=False, act="relu", s
 def upconv(inner, outer, norm=False, act="relu"):
     """Fractionally strided 4x4 convolution: (B, inner, H, W) -> (B, outer, 2H, 2W), then batch norm and an activation."""
     layer = nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=not norm)
+    nn.init.normal_(layer.weight, std=(2 / (4 * inner)) ** 0.5)     # each output pixel sees 2x2 of the 4x4 weights
     return nn.Sequential(layer, nn.BatchNorm2d(outer) if norm else nn.Identity(), ACTIVATIONS[act]())

@@ -66,7 +66,7 @@ class CompletionNetwork(nn.Module):
         super().__init__()
         w, norm = cfg.width, cfg.batch_norm
         dilations = cfg.dilations * (2 if cfg.deeper else 1)
-        self.scale, self.skip_links = 255.0 if cfg.input_range == "bytes" else 1.0, cfg.skip_links
+        self.bytes, self.skip_links = cfg.input_range == "bytes", cfg.skip_links
         self.fine = conv(4, w, kernel=5, norm=norm)                                       # (B, w, H, W)
         self.middle = nn.Sequential(conv(w, 2 * w, stride=2, norm=norm), conv(2 * w, 2 * w, norm=norm))
         self.coarse = nn.Sequential(
@@ -78,8 +78,8 @@ class CompletionNetwork(nn.Module):
         self.out = conv(w // 2, 3, act=None)
 
     def forward(self, filled, mask):
-        if self.scale != 1:
-            filled = filled * self.scale / 2
+        if self.bytes:
+            filled = (filled + 1) * 127.5
         fine = self.fine(torch.cat([filled, mask], 1))
         middle = self.middle(fine)
         up = self.to_middle(self.coarse(middle))
@@ -92,7 +92,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, cfg):
         super().__init__()
-        self.scale = 255.0 if cfg.input_range == "bytes" else 1.0
+        self.bytes = cfg.input_range == "bytes"
         # With spectral normalisation D needs no batch norm, and its verdict on a face depends on no other face.
         options = (cfg.batch_norm and not cfg.spectral_norm, cfg.spectral_norm)
         self.whole = self.tower(cfg.size, cfg.d_layers[0], cfg.d_width, cfg.d_features, *options)
@@ -105,13 +105,13 @@ class Discriminator(nn.Module):
         blocks, inner = [], 3
         for i in range(layers):
             outer = min(width * 2 ** i, 8 * width)
-            blocks.append(conv(inner, outer, 5, stride=2, norm=norm and i > 0, act="leaky", spectral=spectral))
+            blocks.append(conv(inner, outer, 5, stride=2, norm=norm, act="leaky", spectral=spectral))
             inner, size = outer, (size + 1) // 2
         return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(inner * size * size, features), nn.LeakyReLU(0.2))
 
     def forward(self, image, crop):
-        if self.scale != 1:
-            image, crop = image * self.scale / 2, crop * self.scale / 2
+        if self.bytes:
+            image, crop = (image + 1) * 127.5, (crop + 1) * 127.5
         return self.join(torch.cat([self.whole(image), self.local(crop)], 1))
 
 
@@ -124,7 +124,7 @@ class GLCIC(Method):
         "book": GLCICConfig(size=64, crop=32, hole=(0.25, 0.625), width=24, dilations=(2, 4, 8),
                             d_width=32, d_layers=(4, 3), d_features=128,
                             batch_size=32, steps=(7000, 300, 16000), optimiser="adam", lr=5e-4, d_lr=5e-4,
-                            weight_decay=0.0, alpha=4e-3, semi_supervised=False, spectral_norm=True),
+                            weight_decay=0.0, alpha=4e-3, semi_supervised=False, batch_norm=False, spectral_norm=True),
         "smoke": GLCICConfig(size=32, crop=16, hole=(0.3, 0.6), width=8, dilations=(2, 4), d_width=8, d_layers=(3, 2),
                              d_features=32, batch_size=8, steps=(12, 4, 12), optimiser="adam", lr=2e-3, d_lr=1e-3,
                              weight_decay=0.0, alpha=4e-3, ema_decay=0.9),
@@ -143,10 +143,13 @@ class GLCIC(Method):
         return torch.optim.Adadelta(network.parameters(), lr, weight_decay=self.cfg.weight_decay)
 
     def adopt(self, faces):
+        if tuple(faces.size) != (self.cfg.size, self.cfg.size):
+            raise ValueError(f"this GLCIC trains on faces of {self.cfg.size}x{self.cfg.size} pixels, got {faces.name} with "
+                             f"{faces.size[0]}x{faces.size[1]}; load them with size={self.cfg.size}, or change cfg.size")
         self.mean.copy_(faces.mean)
 
     def phases(self):
-        return list(zip(("completion", "discriminator", "joint"), self.cfg.steps))
+        return list(zip(("completion", "discriminator", "joint"), self.cfg.steps, strict=True))
 
     def fill(self, image, mask):
         """The image with its hole painted over: no true pixel of the hole goes on from here."""
@@ -169,14 +172,15 @@ class GLCIC(Method):
                 fake = self.D(completed.detach(), masks.cut(completed.detach(), crop))
             loss_D = losses.gan_D(losses.real_logit(real), losses.real_logit(fake), cfg.label_smoothing)
             if cfg.semi_supervised and "attributes" in batch:
-                log["sup"] = losses.supervised(real, self.classes(batch["attributes"]))
+                labels = self.classes(batch["attributes"])
+                log["sup"] = self.share((labels >= 0).sum()) * losses.supervised(real, labels)
                 loss_D = loss_D + log["sup"]
             self.update(loss_D, self.opt_D)
             log |= {"loss_D": loss_D, "D_real": losses.real_logit(real).sigmoid().mean(),
                     "D_fake": losses.real_logit(fake).sigmoid().mean()}
 
         if completes:
-            loss_G = log["rec"] = losses.reconstruction(pred, image, mask)
+            loss_G = log["rec"] = self.share(mask.sum()) * losses.reconstruction(pred, image, mask)
             if phase == "joint":
                 with self.autocast(), frozen(self.D):
                     fake = self.D(completed, masks.cut(completed, crop))
@@ -204,8 +208,8 @@ class GLCIC(Method):
             raise ValueError(f"height and width must be multiples of 4, got {tuple(image.shape[-2:])}; resize or pad")
         mask = mask.expand(len(image), -1, -1, -1)
         with self.evaluating():
-            pred = self.G_ema(self.fill(image, mask), mask)
-        return masks.composite(image, mask, pred)
+            pred = self.G_ema(self.fill(image, mask).float(), mask.float())
+        return masks.composite(image, mask, pred.to(image.dtype))
 
     def preview(self, image):
         """Rows for the sample sheet: masked, completed and true faces, under a centred hole."""
