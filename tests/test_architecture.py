@@ -22,7 +22,7 @@ FLOORS = [
     {"train", "latent_search"},
     {"methods"},
     {"pretrained"},
-    {"evaluate", "studies", "widgets", "check", "photos"},
+    {"evaluate", "studies", "widgets", "check", "photo"},
     {"cli"},
     {"__main__"},
 ]
