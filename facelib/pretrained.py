@@ -56,6 +56,24 @@ def load_pretrained(name, device="cpu"):
     return method.to(device).eval()
 
 
+def load_run(run, device="cpu"):
+    """The method of a run folder as its last checkpoint left it, in evaluation mode. ValueError for a damaged one."""
+    about, _, method = _read_run(run)
+    method = method(config_of(method, about["config"]))
+    method.restore(load_checkpoint(Path(run) / "last.pt"))
+    return method.to(device).eval()
+
+
+def _read_run(run):
+    """config.json of a run, the name of its method in METHODS, and the method's class."""
+    for file in ("config.json", "last.pt", "log.jsonl"):
+        if not (Path(run) / file).is_file():
+            raise FileNotFoundError(f"expected a run folder with {file}, got {run}; train first or name another")
+    about = json.loads((Path(run) / "config.json").read_text())
+    key = next((k for k, home in METHODS.items() if home.endswith(f":{about['method']}")), about["method"])
+    return about, key, method_class(key)
+
+
 def publish(run, name, metrics=None, licence=None, data=None, split=None):
     """Make published weights of a run folder -> the path of facelib/weights/NAME.safetensors; its card lies beside it.
 
@@ -66,13 +84,7 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None):
     Raises FileNotFoundError where there is no run, ValueError where the run's kind does not fit the name, a weight does
     not fit into float16, or the licence does not follow from the data.
     """
-    run = Path(run)
-    for file in ("config.json", "last.pt", "log.jsonl"):
-        if not (run / file).is_file():
-            raise FileNotFoundError(f"expected a run folder with {file}, got {run}; train first or name another")
-    about = json.loads((run / "config.json").read_text())
-    key = next((k for k, home in METHODS.items() if home.endswith(f":{about['method']}")), None)
-    method = method_class(key or about["method"])
+    about, key, method = _read_run(run)
     if (name in features.NAMES) != (key == "judges"):
         raise ValueError(f"the names {', '.join(features.NAMES)} are for runs of judges only, got {name!r} for "
                          f"a run of {key}")
@@ -81,7 +93,7 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None):
     data = data or about["data"]
     licence = licence or _licence(data)
 
-    state = load_checkpoint(run / "last.pt")
+    state = load_checkpoint(Path(run) / "last.pt")
     everything = {**state["nets"], **state["ema"]}
     tensors = {k: v for k, v in everything.items() if k.split(".")[0] in method.ships}
     if len(method.ships) == 1:                              # one network alone: FeatureNetwork's keys, not Judges'
@@ -95,7 +107,7 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None):
     card = {"method": key, **({"preset": preset} if preset else {}), "config": dataclasses.asdict(config), "data": data,
             "split": split or f"train, {about['faces']} faces", "seed": about["seed"], "steps": state["step"],
             "images_seen": state["step"] * about["batch_size"], "hardware": hardware(),
-            "wall_time_minutes": round(_seconds(run / "log.jsonl") / 60, 1), "commit": _commit(),
+            "wall_time_minutes": round(_seconds(Path(run) / "log.jsonl") / 60, 1), "commit": _commit(),
             "metrics": metrics or {}, "licence": licence,
             **({"note": OFFICIAL_TEST} if "celeba160" in data else {}),
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,

@@ -1,0 +1,385 @@
+"""The command line: `facelib train|complete|align|evaluate|study|publish|info`, also as `python -m facelib ...`.
+
+A mistake of the user's ends with one line on stderr and exit code 2, a failure (no memory, diverged, disk full) with 1,
+Ctrl-C with 130. `python -X dev -m facelib ...` shows the traceback of what went wrong.
+"""
+
+import dataclasses
+import functools
+import glob
+import json
+import math
+import os
+import platform
+import sys
+import typing
+from pathlib import Path
+
+from facelib.extras import need
+
+
+def main(argv=None):
+    """Run one command line (default: this process's) -> its exit code."""
+    commands = {"train": train, "complete": complete, "align": align, "evaluate": evaluate, "study": study,
+                "publish": publish, "info": info}
+    try:
+        tyro = need("tyro")
+        code = tyro.extras.subcommand_cli_from_dict(commands, prog="facelib", args=argv,
+                                                    description="Completing and controlling faces.")
+    except KeyboardInterrupt as stop:
+        print(f"facelib: {str(stop) or 'stopped'}", file=sys.stderr)
+        return 130
+    except (ValueError, ImportError, RuntimeError, OSError) as error:
+        if sys.flags.dev_mode:
+            raise
+        print(f"facelib: {error}", file=sys.stderr)
+        wrong = (ValueError, ImportError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+        return 2 if isinstance(error, wrong) else 1
+    return code or 0
+
+
+def train(method: str, /, *, preset: str = "book", data: tuple[str, ...] = ("synthetic",), root: str | None = None,
+          out: str | None = None, steps: int | None = None, seed: int = 0, batch_size: int | None = None,
+          precision: typing.Literal["no", "bf16", "fp16"] | None = None, tensorboard: bool = False,
+          set: tuple[str, ...] = ()):
+    """Train a method; the same command again goes on where it was stopped.
+
+    Args:
+        method: which method: glcic or judges.
+        preset: which of the method's configurations: book, seed or smoke (seconds); judges: judge_attr, ...
+        data: NAME[:ROOT][@FRAMING], several are joined, as in: celeba:celeba160 celeba:celeba64@aligned.
+            NAME is synthetic, celeba, folder or digits; @aligned cuts whole aligned CelebA pictures to the faces' framing.
+        root: the folder of the data, where --data does not name it; also a folder's name in FACELIB_DATA.
+        out: the run folder, by default runs/METHOD-PRESET.
+        steps: stop after so many optimiser steps; by default all of the configuration's.
+        seed: of the first weights, the batches and the holes.
+        batch_size: images per process; by default the configuration's.
+        precision: float type of the networks; by default what pays on this device.
+        tensorboard: also write a log for TensorBoard into the run folder.
+        set: changes of the configuration, as in: alpha=0.001 skip_links=False.
+    """
+    import torch
+
+    from facelib.methods import method_class
+    from facelib.train import fit, load_checkpoint
+
+    cls = method_class(method)
+    if preset not in cls.presets:
+        raise ValueError(f"preset of {method} must be one of {', '.join(cls.presets)}, got {preset!r}")
+    cfg = configure(cls.presets[preset], set)
+    out = Path(out or f"runs/{method}-{preset}")
+    done = load_checkpoint(out / "last.pt")["step"] if (out / "last.pt").exists() else 0
+    faces = load_data(data, cfg.size, root)
+    torch.manual_seed(seed)                                 # of the first weights, alike in every process
+    network = cls(cfg)
+    total = sum(length for _, length in network.phases())
+    steps = total if steps is None else min(steps, total)
+    # One of several processes speaks.
+    say = functools.partial(print, flush=True) if os.environ.get("RANK", "0") == "0" else lambda _: None
+    say(f"{faces}\n{faces.report}".strip())
+    say(f"{out} holds {done} of {steps} steps: resuming there" if done else f"training {method} ({preset}), {steps} steps, "
+        f"in {out}")
+    fit(network, faces, out, steps=steps, seed=seed, batch_size=batch_size, precision=precision, tensorboard=tensorboard)
+    say(f"done: {out}/last.pt, samples in {out}/samples, losses in {out}/log.jsonl")
+
+
+def configure(cfg, changes):
+    """A frozen config dataclass with changes "field=value", each read as the type that the field has."""
+    types_of = {field.name: type(getattr(cfg, field.name)) for field in dataclasses.fields(cfg)}
+    found = {}
+    for change in changes:
+        name, given, text = change.partition("=")
+        if not given or name not in types_of:
+            raise ValueError(f"--set takes FIELD=VALUE with a field out of {', '.join(types_of)}; got {change!r}")
+        found[name] = _typed(text, types_of[name], getattr(cfg, name), name)
+    return dataclasses.replace(cfg, **found)
+
+
+def _typed(text, kind, example, name):
+    try:
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[text.lower()]
+        if kind is tuple:
+            inner = type(example[0]) if example else str
+            return tuple(_typed(part.strip(), inner, None, name) for part in text.strip("()[]").split(",") if part.strip())
+        return kind(text)
+    except (KeyError, ValueError) as error:
+        wanted = {bool: "True or False", tuple: "values with commas between them", int: "a whole number",
+                  float: "a number"}[kind]
+        raise ValueError(f"{name} must be {wanted}, as it is {example!r} now; got {text!r}") from error
+
+
+def load_data(specs, size, root=None):
+    """Data sets by their specs (see `parse_data`), joined. root: of a single spec that names none."""
+    from facelib.data import join
+
+    specs = [specs] if isinstance(specs, str) else list(specs)
+    if root is not None and (len(specs) != 1 or ":" in specs[0]):
+        raise ValueError("--root says where one data set is; with several, or where --data names the folder, write "
+                         "NAME:ROOT for each")
+    return functools.reduce(join, [parse_data(spec, size, root) for spec in specs])
+
+
+def parse_data(spec, size, root=None):
+    """A data set from NAME[:ROOT][@FRAMING] at `size` pixels -> FaceData, whose name says source and framing.
+
+    "celeba:celeba64@aligned" means: whole aligned CelebA pictures (178x218, or squashed from it), cut to our faces' framing.
+    """
+    from facelib.data import load_faces
+    from facelib.data.celeba import FRAMING
+
+    named, at, framing = spec.rpartition("@") if "@" in spec else (spec, "", "")
+    source, _, place = named.partition(":")
+    if at and (framing != "aligned" or source not in ("celeba", "folder")):
+        raise ValueError(f"the only framing is @aligned, of celeba and folder; got {spec!r}")
+    faces = load_faces(source, root=place or root, size=size, box=FRAMING if framing else None)
+    # The name goes into run folders and cards, and a licence follows from it: it must tell the source.
+    name = faces.name if source in faces.name.lower() else f"{source}:{faces.name}"
+    return dataclasses.replace(faces, name=f"{name}@{framing}" if framing else name)
+
+
+def complete(photo: Path, /, *, hole: str | None = None, mask: Path | None = None, method: str = "glcic",
+             eyes: str | None = None, out: Path | None = None, blend: bool = True):
+    """Fill a hole in the face of a photograph, or of every photograph of a folder.
+
+    What appears in the hole is invented by a network: it is not what was there.
+
+    Args:
+        photo: a picture, or a folder of pictures.
+        hole: the hole as x,y,width,height in pixels of the photograph.
+        mask: or the hole as a picture of the photograph's size, white where it is; for a folder of photographs also
+            a folder of masks of the same names.
+        method: the name of published weights (facelib info lists them), or a run folder.
+        eyes: x,y,x,y in pixels, where no face is found or the wrong one.
+        out: the picture to write, by default PHOTO-completed.png (a folder: PHOTO-completed/).
+        blend: hide the seam of the hole (Poisson blending).
+    """
+    from facelib.photo import complete_photo
+
+    options = {"hole": hole and numbers(hole, "--hole", "x,y,width,height"),
+               "eyes": eyes and numbers(eyes, "--eyes", "x,y,x,y"), "blend": blend}
+    if (hole is None) == (mask is None):
+        raise ValueError("say where the hole is: either --hole x,y,width,height or --mask PICTURE")
+    if not photo.exists():
+        raise FileNotFoundError(f"expected a picture or a folder, found no {photo}")
+    network = _network(method)
+    if photo.is_dir():
+        return _complete_folder(photo, out or photo.with_name(f"{photo.name}-completed"), mask, network, options)
+    out = out or photo.with_name(f"{photo.stem}-completed.png")
+    if out.exists() and out.samefile(photo):
+        raise ValueError(f"--out would overwrite the photograph {photo}; choose another name")
+    _save(_named(photo, complete_photo, photo, network, mask=mask, **options), out)
+    print(out)
+
+
+def _complete_folder(photos, out, mask, network, options):
+    from tqdm import tqdm
+
+    from facelib.data import pack
+    from facelib.photo import complete_photo
+
+    names = [name for name, _, _ in pack.scan(photos, deep=True)]
+    if not names:
+        raise FileNotFoundError(f"expected pictures in {photos}, found none")
+    if out.resolve().is_relative_to(photos.resolve()):
+        raise ValueError(f"the completed pictures must go to another folder than {photos}, got {out}")
+    skipped = []
+    for name in tqdm(names, desc="completing", unit="photo"):
+        try:
+            drawn = _mask_of(mask, Path(name)) if mask is not None and mask.is_dir() else mask
+            result = complete_photo(photos / name, network, mask=drawn, **options)
+            _save(result, out / Path(name).with_suffix(".png"))
+        except (ValueError, OSError) as error:
+            skipped.append(f"{name}: {str(error).removeprefix(f'{photos / name}: ')}")
+    print(f"{len(names) - len(skipped)} of {len(names)} photographs completed, in {out}")
+    for line in skipped:
+        print(f"skipped {line}", file=sys.stderr)
+    return 1 if len(skipped) == len(names) else 0
+
+
+def _mask_of(folder, name):
+    """The mask of a photograph in a folder of masks: the same name, whatever its ending."""
+    found = sorted(folder.joinpath(name.parent).glob(f"{glob.escape(name.stem)}.*"))
+    if not found:
+        raise FileNotFoundError(f"no mask of this name in {folder}")
+    return found[0]
+
+
+def _named(photo, function, *args, **options):
+    """Call; an error that does not name the photograph gets its name."""
+    try:
+        return function(*args, **options)
+    except ValueError as error:
+        raise error if str(photo) in str(error) else ValueError(f"{photo}: {error}") from error
+
+
+def _save(picture, out):
+    from facelib.data.images import SUFFIXES
+
+    if out.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--out must end in one of {', '.join(SUFFIXES)}, got {out}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(out, **({"quality": 95} if out.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}))
+
+
+def numbers(text, option, form):
+    """Numbers with commas between them, as many as `form` names -> tuple of float."""
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if len(found) != len(form.split(",")) or not all(map(math.isfinite, found)):
+        raise ValueError(f"{option} must be {form} in pixels of the photograph, got {text!r}")
+    return found
+
+
+def _network(name):
+    from facelib.pretrained import load_pretrained, load_run
+
+    return load_run(name) if Path(name).is_dir() else load_pretrained(name)
+
+
+def align(source: Path, target: Path, /, *, size: int = 64, template: str = "celeba", landmarks: Path | None = None):
+    """Cut the aligned face out of every picture of a folder.
+
+    Args:
+        source: a folder of photographs.
+        target: the folder for the faces, PNG.
+        size: the faces' side in pixels.
+        template: how they are framed: celeba, inner_eyes_and_bottom_lip or outer_eyes_and_nose.
+        landmarks: CelebA's landmark file, used instead of a detector.
+    """
+    from facelib.data.align import align_folder
+
+    written, skipped = align_folder(source, target, size, template, landmarks)
+    print(f"{written} faces written to {target}, {len(skipped)} pictures skipped")
+    for name, reason in skipped:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    return 0 if written else 1
+
+
+def evaluate(names: tuple[str, ...] = ("glcic",), /, *, data: str = "synthetic", root: str | None = None, size: int = 64,
+             holes: tuple[str, ...] = ("center",), n: int | None = None, seed: int = 0, out: Path | None = None):
+    """Measure methods on held-out faces: one table.
+
+    Args:
+        names: published weights (facelib info lists them).
+        data: synthetic, celeba, folder or digits.
+        root: the folder of the data, or its name in FACELIB_DATA.
+        size: side of the faces in pixels.
+        holes: kinds of holes: center, rectangle, glcic, half, pattern, pixels, strokes.
+        n: how many test faces; by default all.
+        seed: of the holes.
+        out: a .json file for the report.
+    """
+    from facelib import evaluate as benchmark
+
+    benchmark.main(names, data, root, size, holes, n, seed, out)
+
+
+def study(name: str, /, *, out: str | None = None, runs: str | None = None, quick: bool = False):
+    """Repeat a source's experiments: short runs, one for each variant, and what they found beside what it claimed.
+
+    Args:
+        name: which study: glcic.
+        out: a .json file for the report, by default book/results/NAME.json.
+        runs: the folder of the training runs; those that are there are not trained again.
+        quick: a few steps only, to see that everything works.
+    """
+    from facelib import studies
+
+    studies.run(name, out=out, runs=runs, quick=quick)
+
+
+def publish(run: Path, /, *, name: str, data: tuple[str, ...] = (), report: Path | None = None,
+            licence: str | None = None):
+    """Make the package's weights of a run, with their card.
+
+    Args:
+        run: a run folder.
+        name: what the weights shall be called.
+        data: for judges: the faces on whose held-out splits they are measured, as for train.
+        report: for other methods: a report of facelib evaluate, whose figures go into the card.
+        licence: of the weights, where it does not follow from the data.
+    """
+    from facelib import pretrained
+
+    metrics = _report_metrics(json.loads(report.read_text()), name) if report else _judge_metrics(run, data) if data else {}
+    print(pretrained.publish(run, name, metrics=metrics, licence=licence))
+
+
+def _report_metrics(report, name):
+    """The figures of one method out of a report of `evaluate`, and how they were made."""
+    rows = {row["hole"]: {k: v for k, v in row.items() if k not in ("method", "hole", "versus", "milliseconds")}
+            for row in report["rows"] if row["method"] == name}
+    if not rows:
+        raise ValueError(f"the report has no rows of {name!r}; make it with: facelib evaluate {name} --out REPORT.json")
+    return {**{k: report[k] for k in ("command", "data", "size", "test_faces", "seed")}, **rows}
+
+
+def _judge_metrics(run, data):
+    """Accuracy per attribute on val and test faces, and verification on people of val (threshold) and of test."""
+    import numpy as np
+
+    from facelib.data import join
+    from facelib.methods.judges import attribute_accuracy, verification_accuracy
+    from facelib.pretrained import load_run
+
+    method = load_run(run)
+    if not hasattr(method, "net_ema"):
+        raise ValueError("--data measures judges; for other methods give --report, a report of facelib evaluate")
+    faces = load_data(data, method.cfg.size)
+    metrics = {"faces": f"val and test of {faces.name}, {len(faces.val) + len(faces.test)} faces"}
+    if "attributes" in method.cfg.targets:
+        parts = [dataclasses.replace(faces, train=split) for split in (faces.val, faces.test)]
+        metrics["attributes"] = attribute_accuracy(method.net_ema, join(*parts).train)
+    if "identities" in method.cfg.targets:
+        train, val, test = ({*np.unique(s.identities).tolist()} - {-1} if s.identities is not None else set()
+                            for s in (faces.train, faces.val, faces.test))
+        if shared := test & (train | val):
+            raise ValueError(f"{len(shared)} people of the test split are in train or val too: verification would not be "
+                             "measured on people that are held out")
+        metrics["verification"] = verification_accuracy(method.net_ema, faces.val, faces.test)
+    return metrics
+
+
+def info():
+    """Show versions, devices, published weights, and the data that is found."""
+    import numpy
+    import torch
+
+    import facelib
+    from facelib import weights
+    from facelib.data import pack
+    from facelib.pretrained import hardware
+
+    print(f"facelib {facelib.__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
+          f"numpy {numpy.__version__}")
+    print(f"device: {hardware()}")
+    print("weights:" if weights.names() else "weights: none")
+    for name in weights.names():
+        card = weights.card(name)
+        figures = ", ".join(f"{key} {value:.4g}" for key, value in _figures(card.get("metrics", {})))
+        print(f"  {name}: {card.get('method')}, {card.get('bytes', 0) / 2**20:.1f} MB, {card.get('data')}, "
+              f"{card.get('steps')} steps{f'; {figures}' if figures else ''}; {card.get('licence')}")
+    places = [Path(p).expanduser() for p in os.environ.get("FACELIB_DATA", "").split(os.pathsep) if p]
+    print(f"FACELIB_DATA: {os.pathsep.join(map(str, places)) or 'not set'}")
+    for place in places:
+        for folder in sorted({found.parent for pattern in ("img_align_celeba", "*/img_align_celeba")
+                              for found in place.glob(pattern)}):
+            print(f"  celeba in {folder}")
+    print(f"packed copies: {pack.cache_folder()}")
+
+
+def _figures(metrics, prefix=""):
+    """The handful of numbers of a card that a line has room for."""
+    wanted = ("psnr_hole", "fd_attr", "attributes", "verification", "mean", "accuracy", "center")
+    for key, value in metrics.items():
+        if key in wanted and isinstance(value, dict):
+            inner = value.get("mean", value.get("accuracy"))
+            if inner is None:
+                yield from _figures(value, f"{key} ")
+            else:
+                yield f"{prefix}{key}", inner
+        elif key in wanted and isinstance(value, int | float):
+            yield f"{prefix}{key}", value
