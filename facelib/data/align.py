@@ -78,7 +78,7 @@ class Aligned:
         if outside > 0.001:
             corners = self._corners()
             low, high = corners.min(0).clip(0), np.minimum(corners.max(0), np.array(self.photo.size) - 1)
-            raise ValueError(f"{outside:.1%} of the hole lies outside the face's crop, which is all that can be completed "
+            raise ValueError(f"{outside:.1%} of the hole lies outside the face's crop, all that can be completed "
                              f"(x {low[0]:.0f} to {high[0]:.0f}, y {low[1]:.0f} to {high[1]:.0f} in the photograph); "
                              "make the hole smaller, or check the eyes")
         cover = _warp(mask.astype(np.float32), self.matrix, side, border=0)
@@ -238,7 +238,7 @@ def align_folder(source, target, size=64, template="celeba", landmarks=None):
         raise FileNotFoundError(f"expected a folder of pictures, got {source}, which is no folder")
     if target.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"the aligned pictures must go to another folder than {source}, got {target}")
-    names = [name for name, _, _ in pack.scan(source, deep=True)]
+    names = pack.scan(source, deep=True).names
     if not names:
         raise FileNotFoundError(f"expected pictures in {source}, found none")
     points = None if landmarks is None else read_landmarks(landmarks)

@@ -19,7 +19,7 @@ from facelib.data.images import DecodeError, decode
 
 PICTURES = "img_align_celeba"
 # The framing of our faces in an aligned CelebA picture of 178x218: eyes at 0.38 and 0.615 across, 0.43 down. Fitted so
-# that the mean face of aligned pictures coincides with that of the faces the weights were trained on (correlation 0.994).
+# that the mean face of aligned pictures coincides with that of the training faces (correlation 0.994).
 FRAMING = (2.7 / 178, 36.7 / 218, 176.2 / 178, 209.6 / 218)
 OFFICIAL = ((162770, "train"), (182637, "val"), (202599, "test"))  # the last picture of each official split
 BY_HAND = """\
@@ -46,19 +46,21 @@ def load(root=None, size=64, box=None, download=False, verify=False):
     pictures = here / PICTURES
     if (pictures / PICTURES).is_dir():  # as Kaggle's archive unpacks
         pictures = pictures / PICTURES
-    entries = pack.scan(pictures)
-    if not entries:
+    found = pack.scan(pictures)
+    if not found.lines:
         raise FileNotFoundError(f"expected pictures in {pictures}, found none.\n" + BY_HAND.format(root=here))
     labels = {key: path for key, stem in (("partition", "list_eval_partition"), ("attributes", "list_attr_celeba"),
                                           ("identities", "identity_CelebA"))
               for path in (here / f"{stem}.txt", here / f"{stem}.csv") if path.is_file()}
-    return pack.load(here.name or "celeba", pictures, entries, size, _box(pictures, entries) if box is None else box,
-                     lambda: _listing([name for name, _, _ in entries], labels), list(labels.values()), verify)
+    if box is None:
+        box = _box(pictures, pack.Scan(found.lines[:20], 0, 0).names)
+    return pack.load(here.name or "celeba", pictures, found, size, box, lambda: _listing(found.names, labels),
+                     list(labels.values()), verify)
 
 
-def _box(pictures, entries):
+def _box(pictures, names):
     """FRAMING if the pictures have the shape of CelebA's aligned ones, else None."""
-    for name, _, _ in entries[:20]:
+    for name in names:
         try:
             width, height = decode(pictures / name).size
         except (DecodeError, OSError):

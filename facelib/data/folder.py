@@ -30,11 +30,11 @@ def load(root, size=64, box=None, verify=False):
         raise FileNotFoundError(f"expected a folder of pictures, got root={str(root)!r}, which is no folder; "
                                 f"looked at {', '.join(str(p) for p in places)}")
     folder = folder.resolve()
-    entries = pack.scan(folder, deep=True)
-    if not entries:
+    pictures = pack.scan(folder, deep=True)
+    if not pictures.lines:
         raise FileNotFoundError(f"expected pictures in {folder}, found no file that ends in {', '.join(SUFFIXES)}")
-    return pack.load(folder.name or "folder", folder, entries, size, box,
-                     lambda: _listing([name for name, _, _ in entries]), verify=verify)
+    return pack.load(folder.name or "folder", folder, pictures, size, box, lambda: _listing(pictures.names),
+                     verify=verify)
 
 
 def _listing(names):

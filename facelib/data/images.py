@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # What is tried. Everything else Pillow knows stays shut: some of its readers start other programs.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 PIXEL_LIMIT = 80_000_000  # 240 MB once decoded; a 50-megapixel telephone photograph passes
 SMALLEST = 8  # pixels on the shorter side

@@ -49,38 +49,57 @@ def cache_folder():
     return Path(home).absolute() / "facelib"
 
 
+@dataclass
+class Scan:
+    """What lies in a folder: a line "name, bytes, time in ns" per picture, sorted, and their sum and maximum.
+
+    Lines, not tuples: the garbage collector need not walk 200,000 of them, which halves the time of a scan.
+    """
+
+    lines: list
+    bytes: int
+    newest: int
+
+    @property
+    def names(self):
+        return [line.rsplit("\t", 2)[0] for line in self.lines]
+
+
 def scan(folder, deep=False):
-    """All pictures of a folder, and of its subfolders if `deep`: sorted list of (name, bytes, time in ns)."""
-    found = []
+    """All pictures of a folder, and of its subfolders if `deep`, by their suffixes and without reading them: a Scan."""
+    lines, total, newest = [], 0, 0
     waiting = [("", os.fspath(folder))]
     while waiting:
         prefix, here = waiting.pop()
         with os.scandir(here) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name.startswith("."):
                     continue
-                if entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                if name.lower().endswith(SUFFIXES) and entry.is_file():
                     about = entry.stat()
-                    found.append((prefix + entry.name, about.st_size, about.st_mtime_ns))
-                elif deep and entry.is_dir():
-                    waiting.append((f"{prefix}{entry.name}/", entry.path))
-    return sorted(found)
+                    size, time = about.st_size, about.st_mtime_ns
+                    lines.append(f"{prefix}{name}\t{size}\t{time}")
+                    total += size
+                    newest = max(newest, time)
+                elif deep and entry.is_dir(follow_symlinks=False):
+                    waiting.append((f"{prefix}{name}/", entry.path))
+    return Scan(sorted(lines), total, newest)
 
 
-def _fingerprint(entries, labels):
-    facts = list(entries)
+def _fingerprint(pictures, labels):
+    lines = list(pictures.lines)
     for path in labels:
         about = os.stat(path)
-        facts.append((path.name, about.st_size, about.st_mtime_ns))
-    digest = hashlib.sha256("\n".join([f"{n}\t{size}\t{time}" for n, size, time in facts]).encode(errors="replace"))
-    return {"files": len(entries), "bytes": sum(fact[1] for fact in facts),
-            "newest_ns": max((fact[2] for fact in facts), default=0), "digest": digest.hexdigest()}
+        lines.append(f"{path.name}\t{about.st_size}\t{about.st_mtime_ns}")
+    return {"files": len(pictures.lines), "bytes": pictures.bytes, "newest_ns": pictures.newest,
+            "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()}
 
 
-def load(name, folder, entries, size, box, listing, labels=(), verify=False):
+def load(name, folder, pictures, size, box, listing, labels=(), verify=False):
     """The faces of a folder as memory-mapped FaceData, packing them first where that has not been done.
 
-    name: what the data set is called. folder: where the pictures lie. entries: `scan(folder)`. size, box: as for
+    name: what the data set is called. folder: where the pictures lie. pictures: `scan(folder)`. size, box: as for
     `cut`. listing: called, only when packing, for a Listing with names relative to `folder`. labels: the files it
     reads, so that a change of one is noticed. verify: read every source file and every packed byte, not only sizes
     and times, and pack again if either differs.
@@ -92,7 +111,7 @@ def load(name, folder, entries, size, box, listing, labels=(), verify=False):
     folder = Path(folder).resolve()
     height, width = pair(size)
     box = None if box is None else check_box(box)
-    fingerprint = _fingerprint(entries, labels)
+    fingerprint = _fingerprint(pictures, labels)
     what = json.dumps([VERSION, name, str(folder), [str(Path(p).resolve()) for p in labels], height, width, box])
     home = cache_folder() / f"{name}-{height}x{width}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
     if home.resolve().is_relative_to(folder):
