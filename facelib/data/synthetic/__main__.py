@@ -11,7 +11,7 @@ from PIL import Image
 from ..faces import to_uint8
 from .factors import FACTORS, sample_factors
 from .pack import FOLDER, SEED, write
-from .render import render
+from .portrait import render
 
 
 def save_grid(images, columns, path):

@@ -30,9 +30,9 @@ def person(factors, all_parts=False):
     goal = torch.tensor([0.0, EYE_HEIGHT, EYE_DEPTH], device=p.yaw.device)
     # a product of elements, not a matrix product: the latter may round differently in another batch
     p.shift = goal - ((p.turn * (between_eyes - pivot)).sum(2) + pivot)
-    p.width, p.length = 1 + 0.085 * p.face_width, 0.965 + 0.09 * p.face_length
+    p.width, p.length = 1 + 0.10 * p.face_width, 0.965 + 0.10 * p.face_length
     p.eye_x, p.mouth_y = 0.243 + 0.024 * p.eye_spacing, (-0.535 + 0.035 * p.mouth_height) * p.length
-    p.nose_y, p.nose_x = -0.275 - 0.05 * p.nose_length, 0.018 * p.asymmetry
+    p.nose_y, p.nose_x = -0.275 - 0.06 * p.nose_length, 0.028 * p.asymmetry
     p.hair_light, p.skin_light = to_linear(p.hair_rgb), ramp(p.skin, SKIN)
     p.skin_light = p.skin_light * torch.cat([1 - 0.02 * p.undertone, 1 + 0.035 * p.undertone, 1 - 0.09 * p.undertone], 1)
     p.any_hat, p.any_glasses = (all_parts or bool((v > 0).any()) for v in (p.hat, p.glasses))
@@ -59,7 +59,7 @@ def to_world(p, point):
 
 def one_sided_smile(p, x):
     """The smile at x: a crooked face smiles more on one side."""
-    return p.smile + 0.22 * p.asymmetry * torch.tanh(6 * x)
+    return p.smile + 0.35 * p.asymmetry * torch.tanh(6 * x)
 
 
 def relief(p, x, y, ax):
@@ -69,7 +69,7 @@ def relief(p, x, y, ax):
     h = 0.042 * bump(ax, y, p.eye_x, -0.008, 0.085, 0.055) - 0.07 * bump(ax, y, p.eye_x - 0.02, 0.01, 0.15, 0.085)
     h = h + (0.008 + 0.028 * p.masculine) * bump(ax, y, 0.2, 0.135, 0.2, 0.06)
     h = h + (0.02 + 0.025 * p.cheekbones + 0.03 * smile) * bump(ax, y, 0.31, -0.22 + 0.02 * smile, 0.13, 0.12)
-    h = h + (0.035 * p.fullness - 0.03 * old) * bump(ax, y, 0.33, -0.45, 0.16, 0.17)
+    h = h + (0.06 * p.fullness - 0.03 * old) * bump(ax, y, 0.33, -0.45, 0.16, 0.17)
     h = h + 0.03 * old * bump(ax, y, 0.27, -0.66, 0.09, 0.1)                                   # jowls
     lips = 1 + 0.4 * p.lips
     h = h + lips * (0.030 * bump(x, v, 0, 0.035, 0.16, 0.032) + 0.036 * bump(x, v, 0, -0.045, 0.13, 0.036))
@@ -97,7 +97,7 @@ def nose(p, x, y, z):
 def head(p, x, y, z, fine=True):
     """Head without hair, in head coordinates; fine adds the relief of the face."""
     ax = (x * x + 1e-5).sqrt()
-    taper = 1 + (0.075 * p.jaw - 0.10) * smoothstep(-0.1, -0.75, y)
+    taper = 1 + (0.09 * p.jaw - 0.10) * smoothstep(-0.1, -0.75, y)
     tx, ty = ax / (p.width * taper), y / p.length
     d = smooth_union(skull(tx, y, z), ellipsoid(tx, ty + 0.17, z + 0.02, 0.525, 0.69, 0.62), 0.12)
     muzzle = ellipsoid(tx, ty + 0.52, z - 0.35, 0.27 + 0.02 * p.mouth_width, 0.26, 0.24 + 0.012 * p.lips)
@@ -135,8 +135,8 @@ def strand_angle(p, x, y, z):
 
 
 def tied_hair(p, x, y, z):
-    """A bun on the crown and a tail over one shoulder."""
-    d = sphere(x - 0.1 * p.part, y - 0.80 - 0.04 * p.bun, z + 0.25, 0.13 + 0.12 * p.bun)
+    """A bun behind the temple (the crown is out of the picture) and a tail over one shoulder."""
+    d = sphere(x - 0.56 * torch.where(p.part < 0, -1.0, 1.0), y - 0.44, z + 0.30, 0.14 + 0.13 * p.bun)
     side, zero = p.ponytail.sign(), torch.zeros_like(p.bun)
     tail = capsule(x, y, z, (0.40 * side, zero - 0.1, zero - 0.35), (0.62 * side, zero - 1.15, zero + 0.1), 0.12, 0.19)
     return torch.minimum(d + NOWHERE * (p.bun <= 0), tail + NOWHERE * (p.ponytail == 0))

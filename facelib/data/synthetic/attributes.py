@@ -52,7 +52,8 @@ def attributes(factors):
     for name, (factor, no, yes) in THRESHOLDS.items():
         answer = grade(column[factor], no, yes)
         found[name] = np.where(answer < 0, -1, 1 - answer) if name in REVERSED else answer
-    found.update(hair_colours(f["hair_rgb"]))
+    colours = hair_colours(f["hair_rgb"])
+    found.update(colours)
     shaved = np.maximum.reduce([column[name] for name in ("beard", "goatee", "moustache")])
     found["No_Beard"] = np.where(shaved <= 0.05, np.where(column["stubble"] > 0.6, -1, 1), 0)
     found["Sideburns"] = grade(column["beard"], 0.05, 0.6)
@@ -65,7 +66,7 @@ def attributes(factors):
     wavy = grade(column["curl"], 0.15, 0.3)
     found["Wavy_Hair"], found["Straight_Hair"] = wavy, np.where(wavy < 0, -1, 1 - wavy)
     hidden_hair = column["bald"] > 0.3
-    for name in ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Wavy_Hair", "Straight_Hair", "Bangs", "Receding_Hairline"):
+    for name in (*colours, "Wavy_Hair", "Straight_Hair", "Bangs", "Receding_Hairline"):
         found[name] = np.where(hidden_hair, 0, found[name])
     under_hat = column["hat"] > 0.3
     for name in ("Bald", "Bangs", "Receding_Hairline"):

@@ -39,7 +39,7 @@ FACTORS = {
     "recede": ("receding temples", 0.0, 1.0),
     "bald": ("1 bald, 0 not", 0.0, 1.0),
     "locks": ("long hair falling in front of the shoulders", 0.0, 1.0),
-    "bun": ("size of a bun on the crown, 0 none", 0.0, 1.0),
+    "bun": ("size of a bun on the side of the parting, 0 none", 0.0, 1.0),
     "ponytail": ("a tail over one shoulder: -1 left, 0 none, 1 right", -1.0, 1.0),
     "brow_height": ("height of the eyebrows", -1.2, 1.2),
     "brow_thickness": ("thickness of the eyebrows", -1.2, 1.5),
@@ -89,8 +89,8 @@ FACTORS = {
 }
 
 # black, dark brown, brown, light brown, dark blond, blond, auburn, red, dark grey, grey, white
-HAIR = np.array([(18, 15, 15), (42, 29, 23), (76, 51, 36), (116, 83, 56), (158, 121, 78), (208, 172, 116), (96, 42, 24),
-                 (158, 74, 34), (92, 90, 89), (146, 144, 142), (214, 211, 206)]) / 255
+HAIR = np.array([(18, 15, 15), (42, 29, 23), (76, 51, 36), (116, 83, 56), (152, 120, 84), (200, 168, 120), (92, 44, 27),
+                 (142, 70, 38), (92, 90, 89), (146, 144, 142), (214, 211, 206)]) / 255
 FULL_RANGE_HAIR = (0.13, 0.34, 0.53, 0.67, 0.78, 0.90, 0.95)   # cumulative shares on light skin, black to auburn, then red
 DARK_SKIN_HAIR = (0.66, 0.94)                                   # on darker skin: black, dark brown, brown
 
@@ -149,7 +149,7 @@ def surroundings_colour(draw, name, value):
 def cloth_colour(draw, name, low, high):
     """Colours of clothes: black, grey, white, navy and denim more often than red, yellow or green."""
     hue = draw.choose(name + "hue", [0.60, 0.63, 0.99, 0.06, 0.12, 0.33, 0.48, 0.9], [0.3, 0.5, 0.67, 0.78, 0.86, 0.91, 0.96])
-    saturation = draw.uniform(name + "saturation") * draw.chance(name + "coloured", 0.6) * 0.85
+    saturation = draw.uniform(name + "saturation") * draw.chance(name + "coloured", 0.6) * 0.7
     return hsv_to_rgb((hue + draw.normal(name + "shift", 0.02)) % 1, saturation, draw.uniform(name + "value", low, high))
 
 

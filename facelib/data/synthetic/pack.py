@@ -12,7 +12,7 @@ from PIL import Image
 from ..faces import FaceData, Split, to_uint8
 from .attributes import attributes
 from .factors import FACTORS, sample_factors
-from .render import render
+from .portrait import render
 
 FOLDER = Path(__file__).parent / "pack"
 SIZE, SEED = 64, 2026

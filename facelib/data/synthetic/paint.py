@@ -50,7 +50,7 @@ def lines_of_age(p, colour, x, y, ax, front):
     colour = stain(p, colour, front * 0.42 * bump(u, y, -0.03, 0.03, 0.14, 0.07), 0.62, 0.45, 0.42)
     colour = stain(p, colour, front * (0.15 + 0.75 * old) * bump(u, y, -0.02, -0.095, 0.11, 0.035), 0.6, 0.45, 0.45)
     beside_nose = (p.nose_y + 0.02 - y).clamp(0, 0.3)
-    fold = line(ax - 0.125 - 0.42 * beside_nose, 0.024) * smoothstep(-0.64, -0.5, y)
+    fold = line(ax - 0.125 - 0.42 * beside_nose, 0.024) * smoothstep(-0.58, -0.42, y)
     fold = fold * smoothstep(p.nose_y + 0.05, p.nose_y - 0.02, y)
     colour = stain(p, colour, front * fold * (0.03 + 0.8 * old + 0.32 * smile).clamp(0, 0.9), 0.48, 0.34, 0.31)
     below = line(ax - 0.20 - 0.02 * p.mouth_width, 0.02) * smoothstep(-0.78, -0.68, y) * smoothstep(-0.54, -0.62, y)
@@ -74,24 +74,24 @@ def mouth(p, colour, x, y, front):
     smile = one_sided_smile(p, x)
     happy = p.smile.clamp(0, 1)
     q = x / (0.178 + 0.028 * p.mouth_width + 0.055 * p.smile.clamp(-0.3, 1))       # -1 to 1 between the corners
-    v = y - p.mouth_y - 0.085 * smile * (q * q - 0.3).clamp(max=1.2)               # up from the line of the lips
+    v = y - p.mouth_y - 0.10 * smile * (q * q - 0.3).clamp(max=1.2)               # up from the line of the lips
     inside = smoothstep(1.0, 0.90, q.abs()) * front
     arch, opening = (1 - q * q).clamp(0), 0.004 + (0.04 + 0.025 * happy) * p.mouth_open
-    full = (1 + 0.4 * p.lips) * (1 - 0.3 * happy**2) * (1 - 0.25 * p.age)
+    full = (1.08 + 0.4 * p.lips) * (1 - 0.16 * happy**2) * (1 - 0.25 * p.age)
     top = 0.3 * opening * arch + full * (0.066 * arch**0.8 - 0.014 * line(q, 0.13))
     bottom = -opening * arch - full * 0.088 * arch**0.6
     lips = edge(top - v, 0.008) * edge(v - bottom, 0.011) * inside
-    own = p.skin_light * torch.tensor([0.74, 0.42, 0.43], device=x.device) + torch.tensor([0.02, 0.0, 0.0], device=x.device)
+    own = p.skin_light * torch.tensor([0.70, 0.34, 0.35], device=x.device) + torch.tensor([0.02, 0.0, 0.002], device=x.device)
     hue = p.lip_hue
     stick = to_linear(torch.cat([0.78 - 0.30 * hue, 0.13 + 0.22 * hue**2, 0.18 + 0.14 * hue], 1))
-    colour = cover(colour, lips * (0.75 + 0.2 * p.lipstick), torch.lerp(own, stick, 0.8 * p.lipstick))
+    colour = cover(colour, lips * (0.85 + 0.12 * p.lipstick), torch.lerp(own, stick, 0.8 * p.lipstick))
     colour = stain(p, colour, lips * edge(v, 0.012) * 0.35, 0.6, 0.5, 0.5)
     low = -opening * arch
     gap = edge(0.25 * opening * arch + 0.007 - v, 0.006) * edge(v - low + 0.008, 0.006) * inside
     teeth = smoothstep(0.008, 0.022, opening) * smoothstep(0.95, 0.7, q.abs()) * smoothstep(low - 0.01, low + 0.018, v)
     ivory = rgb(p, 0.80, 0.74, 0.66) * (1 - 0.45 * q.abs() ** 2)[:, None] * (1 - 0.2 * p.age)[:, :, None]
     colour = cover(colour, gap * 0.92, torch.lerp(rgb(p, 0.04, 0.012, 0.01), ivory, teeth[:, None]))
-    corner = bump(q.abs(), v, 1.0, 0, 0.10, 0.018) * front * (0.3 + 0.3 * happy)
+    corner = bump(q.abs(), v, 1.0, 0, 0.10, 0.018) * front * (0.3 + 0.15 * happy)
     return stain(p, colour, corner.clamp(0, 1), 0.35, 0.24, 0.21), lips, v
 
 
@@ -102,7 +102,7 @@ def eyes(p, colour, x, y, ax, front):
     w = y + 0.005 - (0.16 * p.eye_tilt + 0.05) * u                                # up from the tilted axis of the eye
     q, along = u / half, (u / half).abs()                                         # q grows towards the temple
     opening = (0.074 + 0.015 * p.eye_size) * p.eye_open * (1 - 0.2 * happy) * (1 - 0.12 * p.age)
-    opening = opening * (1 + 0.10 * p.asymmetry * side)
+    opening = opening * (1 + 0.16 * p.asymmetry * side)
     arch = (1 - q * q).clamp(0)
     upper, lower = opening * arch**0.65 * (1 - 0.12 * q), -(0.60 - 0.15 * happy) * opening * arch * (1 + 0.1 * q)
     shadow = bump(u, y, 0.01, 0.065, 0.14, 0.06)
@@ -132,13 +132,13 @@ def brows(p, colour, x, y, ax, front):
     u, side = ax - p.eye_x, torch.where(x > 0, 1.0, -1.0)
     t = (u + 0.13) / 0.30                                                         # 0 at the inner end, 1 at the outer
     inner, light = t.clamp(0, 1), p.hair_light.mean(1, keepdim=True)
-    height = 0.142 - 0.012 * p.masculine + 0.025 * p.brow_height + 0.03 * (p.eye_open - 0.9) + 0.014 * p.asymmetry * side
+    height = 0.142 - 0.012 * p.masculine + 0.025 * p.brow_height + 0.03 * (p.eye_open - 0.9) + 0.022 * p.asymmetry * side
     b = y - height - 0.035 * p.brow_tilt * (t - 0.5)
     b = b - (0.020 + 0.016 * p.brow_arch) * torch.sin(0.9 * math.pi * inner) + 0.05 * (t - 0.75).clamp(min=0)
-    thick = (0.027 + 0.010 * p.brow_thickness) * (1.1 - 0.65 * inner)
+    thick = (0.031 + 0.011 * p.brow_thickness) * (1.1 - 0.65 * inner)
     mask = torch.exp(-(b / thick).abs() ** 2.5) * smoothstep(-0.04, 0.12, t) * smoothstep(1.04, 0.82, t) * front
-    mask = mask * (0.80 + 0.12 * torch.sin(90 * u + 60 * y + p.texture)) * (1 + 0.1 * p.brow_thickness) * (1 - 0.25 * light)
-    return cover(colour, mask.clamp(0, 0.95), 0.42 * p.hair_light * (1 - 0.7 * light) + p.skin_light * 0.07)
+    mask = mask * (0.88 + 0.12 * torch.sin(90 * u + 60 * y + p.texture)) * (1 + 0.1 * p.brow_thickness) * (1 - 0.25 * light)
+    return cover(colour, mask.clamp(0, 0.95), 0.36 * p.hair_light * (1 - 0.7 * light) + p.skin_light * 0.06)
 
 
 def facial_hair(p, colour, x, y, z, ax, v, lips, front):
@@ -167,7 +167,8 @@ def paint_head(p, x, y, z):
     colour = brows(p, colour, x, y, ax, front)
     colour, beard = facial_hair(p, colour, x, y, z, ax, v, lips, front)
     scalp = smoothstep(-0.05, 0.06, hairline(p, x, y, z)) * smoothstep(-0.47, -0.42, y) * (0.8 - 0.25 * p.bald)
-    gloss = 0.22 + 0.3 * lips * (0.6 + p.lipstick) + 0.16 * bump(x, y, 0, p.nose_y, 0.08, 0.1) + 0.1 * bump(x, y, 0, 0.35, 0.3, 0.15)
+    gloss = 0.22 + 0.3 * lips * (0.6 + p.lipstick)
+    gloss = gloss + 0.16 * bump(x, y, 0, p.nose_y, 0.08, 0.1) + 0.1 * bump(x, y, 0, 0.35, 0.3, 0.15)
     return cover(colour, scalp, p.hair_light), gloss * (1 - beard) * (1 - 0.8 * scalp) * (1 - eye)
 
 

@@ -50,7 +50,7 @@ def ellipsoid(x, y, z, rx, ry, rz):
 
 def capsule(x, y, z, start, end, radius0, radius1):
     """A rod from start to end, radius0 thick at its start and radius1 at its end."""
-    dx, dy, dz = (b - a for a, b in zip(start, end))
+    dx, dy, dz = (b - a for a, b in zip(start, end, strict=True))
     x, y, z = x - start[0], y - start[1], z - start[2]
     h = ((x * dx + y * dy + z * dz) / (dx**2 + dy**2 + dz**2)).clamp(0, 1)
     return sphere(x - h * dx, y - h * dy, z - h * dz, radius0 + (radius1 - radius0) * h)
