@@ -134,6 +134,7 @@ function render({ model, el }) {
   const maskChanged = () => {
     if (stroke !== null) return; // an answer to the last stroke must not undo the one being drawn
     mask = Uint8Array.from(model.get("mask"), Number);
+    status.textContent = "";
     draw();
   };
   model.on("change:image", faceChanged);

@@ -149,6 +149,7 @@ class MaskingDemo:
         """Align the uploaded photo, by the eyes found in it or by `eyes`, "x,y,x,y" in its pixels, and show it."""
         from facelib.data import align
         name, photo = self.photo
+        self._say(f"Looking for the face in {name} ...")
         try:
             given = None if eyes is None else _numbers(eyes)
             face = align.align(photo, self.size, eyes=given)
