@@ -178,7 +178,7 @@ def _complete_folder(photos, out, mask, network, options):
     from facelib.data import pack
     from facelib.photo import complete_photo
 
-    names = [name for name, _, _ in pack.scan(photos, deep=True)]
+    names = pack.scan(photos, deep=True).names
     if not names:
         raise FileNotFoundError(f"expected pictures in {photos}, found none")
     if out.resolve().is_relative_to(photos.resolve()):
