@@ -38,7 +38,7 @@ class FeatureNetwork(nn.Module):
         block = Residual if residual else (lambda c: conv(c, c, norm=True))
         self.stages = nn.ModuleList(
             nn.Sequential(conv(inner, outer, 5 if i == 0 else 3, stride=2, norm=True), block(outer))
-            for i, (inner, outer) in enumerate(zip([3, *widths], widths)))
+            for i, (inner, outer) in enumerate(zip([3, *widths], widths, strict=False)))
         self.vector = nn.Sequential(nn.Linear(widths[-1], length, bias=False), nn.BatchNorm1d(length))
         self.attributes = nn.Linear(length, len(ATTRIBUTES))
 
@@ -83,9 +83,13 @@ class PerceptualLoss(nn.Module):
         self.network = load("perceptual") if maps is None else None
         self.maps = self.network.maps if maps is None else maps
 
+    def train(self, mode=True):
+        """Training mode never reaches the frozen network: its batch norm keeps the statistics that it was trained with."""
+        return super().train(False)
+
     def forward(self, pred, image):
         """(B, 3, H, W) twice, in [-1, 1] -> the mean squared distance, a scalar >= 0."""
-        pairs = zip(self.maps(pred), self.maps(image))
+        pairs = zip(self.maps(pred), self.maps(image), strict=True)
         return sum((F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).pow(2).sum(1).mean() for a, b in pairs)
 
 

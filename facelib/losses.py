@@ -41,6 +41,7 @@ def real_logit(logits):
     Salimans et al. 2016, section 5: the first n classes are kinds of real faces, the last one is "generated". With one
     logit it is the logit itself.
     """
+    logits = logits.float()
     if logits.shape[1] == 1:
         return logits
     return logits[:, :-1].logsumexp(1, keepdim=True) - logits[:, -1:]

@@ -40,8 +40,9 @@ def rectangle(n, size, generator):
     The rule of the adversarial denoising autoencoder. Width first, then the heights that the area still allows.
     """
     h, w = _sides(size)
-    if min(h, w) < 10:
-        raise ValueError(f"rectangle needs images of at least 10x10 pixels, got {h}x{w}; use pixels or center")
+    if min(h, w) < 10 or h * w < 300:
+        raise ValueError(f"rectangle needs images in which 10x10 pixels are at most a third, got {h}x{w}; use pixels or "
+                         "center")
     widest = min(w, h * w // 30)
     bw = _uniform(n, 10, widest, generator)
     bh = _uniform(n, 10, (h * w // (3 * bw)).clamp(max=h), generator)
@@ -99,8 +100,9 @@ def strokes(n, size, generator, count=6, thickness=0.09):
     walk = start + (torch.stack([angle.cos(), angle.sin()], 3) * radius).cumsum(2)
     walk = walk.flatten(1, 2)                                                             # (n, count * points, 2)
     rows, cols = torch.arange(h)[:, None] + 0.5, torch.arange(w)[None] + 0.5
-    distance = (cols - walk[:, :, 0, None, None]) ** 2 + (rows - walk[:, :, 1, None, None]) ** 2
-    return (distance.amin(1, keepdim=True) <= radius ** 2).float()
+    # One image after another: all marks of all images at once would take gigabytes for a thousand masks.
+    squares = ((cols - marks[:, 0, None, None]) ** 2 + (rows - marks[:, 1, None, None]) ** 2 for marks in walk)
+    return torch.stack([(square.amin(0, keepdim=True) <= radius ** 2).float() for square in squares])
 
 
 def from_picture(picture, size):
@@ -139,7 +141,7 @@ def boxes_of(mask):
     rows, cols = mask.amax((1, 3)) > 0.5, mask.amax((1, 2)) > 0.5                         # (B, H), (B, W)
     if not bool(rows.any(1).all()):
         raise ValueError("a mask without a hole has no box; every mask needs at least one pixel of 1")
-    first = lambda v: v.int().argmax(1)                                                   # noqa: E731
+    first = lambda v: v.int().argmax(1)
     x, y = first(cols), first(rows)
     return torch.stack([x, y, cols.shape[1] - first(cols.flip(1)) - x, rows.shape[1] - first(rows.flip(1)) - y], 1)
 
@@ -178,7 +180,7 @@ def check(image, mask):
         raise ValueError(f"image must be (B, 3, H, W), got {tuple(image.shape)}{hint}")
     if not image.is_floating_point():
         raise ValueError(f"image must be float in [-1, 1], got {image.dtype}; use facelib.data.to_float(image)")
-    if image.numel() and (float(image.min()) < -1.001 or float(image.max()) > 1.001):
+    if image.numel() and not (float(image.min()) >= -1.001 and float(image.max()) <= 1.001):      # not: NaN is refused
         raise ValueError(f"image must lie in [-1, 1], got [{float(image.min()):.3g}, {float(image.max()):.3g}]; "
                          "use facelib.data.to_float on uint8, or image * 2 - 1 on [0, 1]")
     if mask.ndim != 4 or mask.shape[1] != 1:

@@ -17,6 +17,7 @@ import pickle
 import shutil
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -39,16 +40,19 @@ class Method(nn.Module):
     Networks and optimisers are attributes, and their names are the checkpoint's keys. `ema` names the networks that are
     averaged over steps: "G" gets a twin `G_ema`. `ships` names the networks and buffers that are published. `scalars`
     holds state that is not a weight. After `fit` has handed over its `accelerator`, `autocast` and `update` follow the
-    device, the precision and the number of processes.
+    device, the precision and the number of processes. The first weights depend on `seed` alone: all processes start
+    alike, and so does a run that was killed before its first checkpoint.
     """
 
     Config, presets, ema, ships = None, {}, (), ()
 
-    def __init__(self, cfg=None):
+    def __init__(self, cfg=None, seed=0):
         super().__init__()
         self.cfg = self.presets["smoke"] if cfg is None else cfg
         self.scalars, self.accelerator, self.generator = {}, None, torch.Generator()
-        self.build(self.cfg)
+        with torch.random.fork_rng():
+            torch.manual_seed(mix(seed, 0))
+            self.build(self.cfg)
         for name in self.ema:
             twin = copy.deepcopy(getattr(self, name)).requires_grad_(False)
             setattr(self, f"{name}_ema", twin.eval())
@@ -65,12 +69,17 @@ class Method(nn.Module):
         return {k: v for k, v in vars(self).items() if isinstance(v, torch.optim.Optimizer)}
 
     def draw(self, n, sampler):
-        """`sampler(count, generator)` for this process's n items: all processes draw the whole batch and keep their part.
-
-        So two processes with n items each see exactly what one process with 2n items sees.
-        """
+        """`sampler(count, generator)` for this process's n items: all draw the whole batch's, and keep their own part."""
         world, rank = (self.accelerator.num_processes, self.accelerator.process_index) if self.accelerator else (1, 0)
         return sampler(n * world, self.generator)[rank * n:(rank + 1) * n]
+
+    def share(self, count):
+        """Weight of this process's loss where it is a mean over `count` items, which differ in number (pixels of holes)."""
+        if self.accelerator is None or self.accelerator.num_processes == 1:
+            return 1.0
+        total = count.detach().clone()
+        torch.distributed.all_reduce(total)
+        return count * self.accelerator.num_processes / total.clamp(min=1)
 
     def autocast(self):
         return self.accelerator.autocast() if self.accelerator else contextlib.nullcontext()
@@ -104,8 +113,9 @@ class Method(nn.Module):
             decay = min(self.cfg.ema_decay, (1 + step) / (10 + step))
             network, twin = getattr(self, name), getattr(self, f"{name}_ema")
             torch._foreach_lerp_(list(twin.parameters()), list(network.parameters()), 1 - decay)
-            for mine, theirs in zip(twin.buffers(), network.buffers()):
-                mine.copy_(theirs)                          # batch norm's own running statistics are averages already
+            for mine, theirs in zip(twin.buffers(), network.buffers(), strict=True):
+                # Batch norm's running statistics belong to the weights, so they are averaged like them.
+                mine.lerp_(theirs, 1 - decay) if mine.is_floating_point() else mine.copy_(theirs)
 
     @contextlib.contextmanager
     def evaluating(self):
@@ -159,10 +169,11 @@ class Feed:
             raise ValueError(f"the train split has {len(split)} faces, fewer than one batch of {batch_size * world}; "
                              "use a smaller batch_size or more faces")
         self.n, self.batch, self.seed, self.rank, self.world, self.device = len(split), batch_size, seed, rank, world, device
-        fits = device.type == "cpu" or split.images.nbytes < torch.cuda.mem_get_info(device)[0] // 4
-        self.images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device if fits else "cpu")
-        self.attributes = None if split.attributes is None else torch.from_numpy(np.array(split.attributes))
-        self.identities = None if split.identities is None else torch.from_numpy(np.array(split.identities))
+        fits = device.type != "cuda" or split.images.nbytes < torch.cuda.mem_get_info(device)[0] // 4
+        with warnings.catch_warnings(action="ignore"):          # a file mapped read-only is only read here
+            self.images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device if fits else "cpu")
+        self.known = {key: torch.from_numpy(np.array(getattr(split, key))) for key in ("attributes", "identities")
+                      if getattr(split, key) is not None}
         self.order = {}                                                     # epoch -> permutation, two kept
 
     def permutation(self, epoch):
@@ -182,10 +193,7 @@ class Feed:
         image = to_float(self.images[index.to(self.images.device)].to(self.device))
         batch = {"image": torch.where(mirror[:, None, None, None], image.flip(3), image)
                  .contiguous(memory_format=torch.channels_last)}
-        for key, value in (("attributes", self.attributes), ("identities", self.identities)):
-            if value is not None:
-                batch[key] = value[index].to(self.device)
-        return batch
+        return batch | {key: value[index].to(self.device) for key, value in self.known.items()}
 
 
 def prepare(precision=None):
@@ -195,12 +203,11 @@ def prepare(precision=None):
     scaler on older GPUs (a T4), float32 elsewhere. Losses are computed in float32 in any case.
     """
     accelerate = need("accelerate")
-    if precision is None:
-        cuda = torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("1", "true", "yes")
-        if cuda:
-            precision = "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
-        else:
-            precision = "bf16" if getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() else "no"
+    cuda = torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("1", "true", "yes")
+    if precision is None and cuda:
+        precision = "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
+    elif precision is None:
+        precision = "bf16" if getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() else "no"
     # The state is shared by all Accelerators of a process; without this, the first precision would stay for ever.
     accelerate.state.AcceleratorState._reset_state()
     return accelerate.Accelerator(mixed_precision=precision)
@@ -234,9 +241,11 @@ def fit(method, faces, out, steps=None, seed=0, batch_size=None, save_every=500,
     Returns the method, in evaluation mode. Raises FileExistsError where `out` holds another run, Diverged when a loss
     is not finite (the last good checkpoint stays), RuntimeError when the GPU's memory or the disk is too small, with
     what to try, and KeyboardInterrupt after Ctrl-C, once the step is finished and saved.
+    Several processes give the gradients of one with all their images in its batch. Batch norm is the exception: each
+    process normalises by its own images, and the first one's running statistics are saved.
     """
     batch_size = batch_size or method.cfg.batch_size
-    names, lengths = zip(*method.phases())
+    names, lengths = zip(*method.phases(), strict=True)
     ends = list(itertools.accumulate(lengths))
     steps = ends[-1] if steps is None else min(steps, ends[-1])
     accelerator = method.accelerator = prepare(precision)
@@ -278,38 +287,42 @@ class Run:
     def __init__(self, out, method, faces, seed, batch_size, accelerator, tensorboard):
         self.out, self.method, self.accelerator = Path(out), method, accelerator
         self.batch_size, self.pending, self.writer, self.clock = batch_size, [], None, time.perf_counter()
+        self.advice = f"the last good checkpoint in {out} is kept: go on from it in a new folder with a smaller step size"
         self.config = {"method": type(method).__name__, "config": dataclasses.asdict(method.cfg), "data": faces.name,
                        "size": list(faces.size), "faces": len(faces.train), "seed": seed, "batch_size": batch_size}
         self.config = json.loads(json.dumps(self.config))                   # as it will be read again: tuples are lists
         self.shown = (faces.val if len(faces.val) else faces.train).tensor(slice(0, 8))
         path = self.out / "config.json"
         if path.exists():
-            there = json.loads(path.read_text())
-            if there != self.config:
+            if (there := json.loads(path.read_text())) != self.config:
                 raise FileExistsError(f"{self.out} holds another run ({difference(there, self.config)}); choose another "
                                       "folder, or delete it if you do not need it")
-        elif self.out.exists() and any(self.out.iterdir()):
+        elif self.out.exists() and any(".tmp" not in p.name for p in self.out.iterdir()):
             raise FileExistsError(f"{self.out} is not empty and holds no run (no config.json); choose another folder")
         self.out.mkdir(parents=True, exist_ok=True)
         tensors = itertools.chain(method.parameters(), method.buffers())
-        needed = 5 * sum(t.numel() * t.element_size() for t in tensors)     # weights, two moments, and the old file too
-        free = shutil.disk_usage(self.out).free
-        if free < needed:
+        needed = 6 * sum(t.numel() * t.element_size() for t in tensors)     # weights, two moments, and the old file too
+        if (free := shutil.disk_usage(self.out).free) < needed:
             raise RuntimeError(f"{self.out} has {free / 2**20:.0f} MiB of disk left and the checkpoints of this run need "
                                f"{needed / 2**20:.0f} MiB; free some space or choose a folder on another disk")
+        accelerator.wait_for_everyone()             # no process looks into a folder that another is already filling
         if accelerator.is_main_process:
-            (self.out / "samples").mkdir(exist_ok=True)
+            for left in self.out.glob("*.tmp*"):    # of a run killed while it wrote
+                left.unlink()
             write(path, json.dumps(self.config, indent=1).encode())
+            (self.out / "samples").mkdir(exist_ok=True)
             if tensorboard:
                 need("tensorboard")
                 self.writer = need("torch.utils.tensorboard").SummaryWriter(self.out / "tensorboard")
 
     def resume(self):
         """Load last.pt into the method, if there is one -> the number of steps done. The log is cut back to that step."""
-        path, log = self.out / "last.pt", self.out / "log.jsonl"
-        done = 0
+        path, log, done = self.out / "last.pt", self.out / "log.jsonl", 0
         if path.exists():
             state = load_checkpoint(path)
+            if state["config"] != self.config:
+                raise ValueError(f"{path} belongs to another run ({difference(state['config'], self.config)}); put the right "
+                                 "one back, or delete it to start this run afresh")
             self.method.restore(state)
             done = state["step"]
         if log.exists() and self.accelerator.is_main_process:
@@ -328,16 +341,15 @@ class Run:
         for step, phase, losses in self.pending:
             for name, value in losses.items():
                 if not math.isfinite(float(value)):
-                    raise Diverged(f"{name} became {float(value)} at step {step} (phase {phase}); the last good checkpoint "
-                                   f"in {self.out} is kept: go on from it with a smaller learning rate in a new folder")
+                    raise Diverged(f"{name} became {float(value)} at step {step} (phase {phase}); {self.advice}")
         step, phase, losses = self.pending[-1]
         same = [entry for _, at, entry in self.pending if at == phase]
         means = {k: float(torch.stack([entry[k].float() for entry in same]).mean()) for k in losses}
         now = time.perf_counter()
         speed = len(self.pending) * self.batch_size / (now - self.clock)
         self.clock, self.pending = now, []
-        record = {"step": step, "phase": phase, "images": step * self.batch_size, "images_per_second": round(speed, 1),
-                  **{k: round(v, 6) for k, v in means.items()}, **self.method.scalars}
+        record = {**self.method.scalars, "step": step, "phase": phase, "images": step * self.batch_size,
+                  "images_per_second": round(speed, 1), **{k: round(v, 6) for k, v in means.items()}}
         if self.accelerator.is_main_process:
             with open(self.out / "log.jsonl", "a") as log:
                 log.write(json.dumps(record) + "\n")
@@ -346,9 +358,12 @@ class Run:
         return f"{phase} " + " ".join(f"{k}={v:.3g}" for k, v in means.items())
 
     def save(self, step):
-        """Write last.pt whole or not at all, and a sheet of samples."""
+        """Write last.pt whole or not at all, and a sheet of samples. Raises Diverged where a weight is not finite."""
         if not self.accelerator.is_main_process:
             return
+        bad = [k for k, v in self.method.state_dict().items() if v.is_floating_point() and not v.isfinite().all()]
+        if bad:                                             # a finite loss can have an infinite gradient
+            raise Diverged(f"the weights {bad[0]} are not finite after step {step}; {self.advice}")
         buffer = io.BytesIO()
         state = {"step": step, "config": self.config, "rng": {"seed": self.config["seed"]}, **self.method.state()}
         torch.save(state, buffer)
@@ -368,7 +383,7 @@ class Run:
 
 def difference(there, here):
     """In words, the first settings in which two run configurations differ."""
-    flat = lambda d: {**{k: v for k, v in d.items() if k != "config"}, **d.get("config", {})}     # noqa: E731
+    flat = lambda d: {**d, **{f"config.{k}": v for k, v in d.get("config", {}).items()}, "config": None}
     there, here = flat(there), flat(here)
     parts = [f"{k} is {there.get(k)!r} there and {here.get(k)!r} here"
              for k in here.keys() | there.keys() if there.get(k) != here.get(k)]
@@ -395,7 +410,7 @@ def load_checkpoint(path):
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path} holds more than tensors and numbers (pickled code, perhaps) or is damaged, and was not "
                          "loaded; use a checkpoint written by facelib") from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except Exception as error:                                  # a damaged file can raise anything in the unpickler
         raise ValueError(f"{path} cannot be read: it is cut off or no checkpoint ({error}); delete it to start this run "
                          "afresh") from error
     expected = {"step", "config", "rng", "nets", "ema", "opts", "scalars"}

@@ -17,6 +17,8 @@ from facelib.train import Method
 
 @dataclass(frozen=True)
 class JudgesConfig:
+    """The defaults are those of `judge_attr`."""
+
     targets: tuple = ("attributes",)    # what is learnt: "attributes", "identities" or both
     width: int = 24                     # channels of the first stage
     length: int = 128                   # of the feature vector; about a thousand test faces support no more
@@ -42,7 +44,7 @@ class Judges(Method):
         "judge_identity": JudgesConfig(targets=("identities",), steps=5000),
         "perceptual": JudgesConfig(targets=("attributes", "identities"), residual=False),
         "smoke": JudgesConfig(targets=("attributes", "identities"), width=4, length=16, size=32, steps=30, batch_size=8,
-                              people=64, ema_decay=0.9),
+                              people=4096, ema_decay=0.9),
     }
     ema = ("net",)
     ships = ("net_ema",)
@@ -53,6 +55,14 @@ class Judges(Method):
         trained = [*self.net.parameters(), *([self.people] if "identities" in cfg.targets else [])]
         self.opt = torch.optim.AdamW(trained, cfg.lr, weight_decay=cfg.weight_decay)
         self.scalars["step"] = 0
+
+    def adopt(self, faces):
+        for target in self.cfg.targets:
+            if getattr(faces.train, target) is None:
+                raise ValueError(f"this network learns {target}, and {faces.name} has none; use celeba, or other targets")
+        if "identities" in self.cfg.targets and faces.train.identities.max() >= self.cfg.people:
+            raise ValueError(f"identities must be below people = {self.cfg.people}, got {faces.train.identities.max()} in "
+                             f"{faces.name}; raise people in the config")
 
     def phases(self):
         return [("supervised", self.cfg.steps)]
