@@ -32,18 +32,19 @@ def complete_photo(picture, method, hole=None, mask=None, eyes=None, blend=True)
     where = _hole(photo, hole, mask)                                                      # bool (H, W)
     size = getattr(getattr(method, "cfg", None), "size", 64)
     covered = Image.fromarray(_paint_over(np.array(photo), where))
+    merge = blending.poisson if blend else lambda image, completed, mask: masks.composite(image, mask, completed)
     face = align(covered, size, eyes)
-    pred = method.complete(*(t.to(_device(method)) for t in (face.tensor(), face.hole(where)))).float().cpu()
+    image, holes = face.tensor(), face.hole(where)
+    pred = method.complete(image.to(_device(method)), holes.to(_device(method))).float().cpu()
+    # Blended here too, so that scaling up does not smear the step at the seam over pixels inside the hole.
+    completed = merge(image, pred, holes)
 
-    # The seam is blended at the photograph's resolution, or as near to it as a sparse solve allows, not at the method's.
+    # Then the seam is blended at the photograph's resolution, or as near to it as a sparse solve allows.
     zoom = np.sqrt(np.abs(np.linalg.det(face.matrix[:, :2])))                             # crop pixels per pixel
     side = int(np.clip(np.ceil(size / zoom), size, max(size, FINEST)))
     fine = align(covered, side, face.eyes)
-    image, fine_mask = fine.tensor(), fine.hole(where)
-    pred = F.interpolate(pred, (side, side), mode="bicubic", align_corners=False).clamp(-1, 1)
-    completed = masks.composite(image, fine_mask, pred)
-    if blend:
-        completed = blending.poisson(image, completed, fine_mask)
+    completed = F.interpolate(completed, (side, side), mode="bicubic", align_corners=False).clamp(-1, 1)
+    completed = merge(fine.tensor(), completed, fine.hole(where))
     result = np.asarray(fine.paste_back(completed, where))
     return Image.fromarray(np.where(where[..., None], result, np.asarray(photo)))
 
