@@ -251,11 +251,10 @@ def fit(method, faces, out, steps=None, seed=0, batch_size=None, save_every=500,
     accelerator = method.accelerator = prepare(precision)
     world, rank = accelerator.num_processes, accelerator.process_index
     method.to(accelerator.device, memory_format=torch.channels_last).train()
+    method.adopt(faces)                                             # data that do not fit are refused before a folder is made
+    feed = Feed(faces.train, batch_size, seed, accelerator.device, rank, world)
     run = Run(out, method, faces, seed, batch_size * world, accelerator, tensorboard)
     first = run.resume()
-    if first == 0:
-        method.adopt(faces)
-    feed = Feed(faces.train, batch_size, seed, accelerator.device, rank, world)
     bar = tqdm(total=steps, initial=min(first, steps), unit_scale=batch_size * world, unit="image",
                disable=quiet or rank > 0)
     with Interrupt() as interrupt, contextlib.closing(run), bar:

@@ -239,6 +239,7 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(tmp_path, monkeypatc
 def test_too_few_faces_for_a_batch(tmp_path):
     with pytest.raises(ValueError, match="has 24 faces, fewer than one batch of 32; use a smaller batch_size or more faces"):
         fit(Tiny(), noise(), tmp_path / "run", batch_size=32, quiet=True)
+    assert not (tmp_path / "run").exists()              # so that the next try may use the same folder
 
 
 # -- divergence, memory ------------------------------------------------------------------------------------------------
