@@ -24,6 +24,7 @@ def person(factors, all_parts=False):
     Hats, tied hair and spectacles that nobody in the batch wears are left out, unless all_parts is set.
     """
     p = SimpleNamespace(**factors)
+    p.hat, p.hat_brim, p.bald = ((v > 0.5).to(v.dtype) for v in (p.hat, p.hat_brim, p.bald))   # there is no half a hat
     p.turn = rotation(p.yaw, p.pitch, p.roll)
     pivot = torch.tensor(PIVOT, device=p.yaw.device)
     between_eyes = torch.tensor([0.0, 0.0, EYE_DEPTH], device=p.yaw.device)
@@ -149,7 +150,7 @@ def hair(p, x, y, z, fine=True):
     """
     seed, ax = p.texture, (x * x + 1e-5).sqrt()
     hangs = smoothstep(0.1, 0.4, p.hair_length)
-    volume = 0.03 + (0.13 + 0.26 * p.curl**2) * p.hair_volume + 0.05 * hangs
+    volume = 0.03 + (0.13 + 0.22 * p.curl**2) * p.hair_volume + 0.05 * hangs
     volume = volume * (1 - 0.55 * p.recede) * (0.75 + 0.45 * smoothstep(0.2, 0.8, y)) * (1 - 0.5 * p.hat)
     volume = volume * (1 + 0.35 * torch.tanh(4 * x) * -p.part)                   # more hair on the far side of the parting
     volume = volume + 0.16 * p.quiff * smoothstep(0.35, 0.8, y) * smoothstep(-0.3, 0.4, z) * (1 - p.hat)

@@ -90,7 +90,7 @@ FACTORS = {
 
 # black, dark brown, brown, light brown, dark blond, blond, auburn, red, dark grey, grey, white
 HAIR = np.array([(18, 15, 15), (42, 29, 23), (76, 51, 36), (116, 83, 56), (152, 120, 84), (200, 168, 120), (92, 44, 27),
-                 (142, 70, 38), (92, 90, 89), (146, 144, 142), (214, 211, 206)]) / 255
+                 (142, 70, 38), (92, 90, 89), (146, 144, 142), (202, 199, 194)]) / 255
 FULL_RANGE_HAIR = (0.13, 0.34, 0.53, 0.67, 0.78, 0.90, 0.95)   # cumulative shares on light skin, black to auburn, then red
 DARK_SKIN_HAIR = (0.66, 0.94)                                   # on darker skin: black, dark brown, brown
 

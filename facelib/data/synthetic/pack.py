@@ -1,6 +1,7 @@
 """The pack that ships: 4,096 rendered faces as JPEG sheets with their factors, so that nothing waits for the renderer."""
 
 import json
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -37,15 +38,16 @@ def from_sheet(sheet):
 
 
 def write(folder=FOLDER, splits=SPLITS, seed=SEED, compile=False, batch=64):
-    """Render the pack: sheet_00.jpg ... (JPEG 4:4:4), factors.npz (float16) and pack.json (counts, seed, speed).
+    """Render the pack into `folder`: sheet_00.jpg ... (JPEG 4:4:4), factors.npz (float16) and pack.json (counts, seed, speed).
 
-    Face i of the pack is person (seed, i). Prints progress. The splits must be multiples of PER_SHEET or fit one sheet.
+    Face i of the pack is person (seed, i). Prints progress. The number of faces must be a multiple of TILES. The files
+    are written beside the folder first, so that an interrupted run leaves an old pack as it was.
     """
-    folder, total = Path(folder), sum(splits.values())
-    folder.mkdir(parents=True, exist_ok=True)
+    goal, total = Path(folder), sum(splits.values())
+    folder = goal.with_name(goal.name + ".new")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     factors, began = sample_factors(total, seed), time.time()
-    for old in folder.glob("sheet_*.jpg"):
-        old.unlink()
     for number, start in enumerate(range(0, total, PER_SHEET)):
         faces = []
         for first in range(start, min(start + PER_SHEET, total), batch):
@@ -61,6 +63,8 @@ def write(folder=FOLDER, splits=SPLITS, seed=SEED, compile=False, batch=64):
                 np.lib.format.write_array(member, value.numpy().astype(np.float16))
     about = {"seed": seed, "size": SIZE, "splits": splits, "jpeg_quality": QUALITY}
     (folder / "pack.json").write_text(json.dumps(about, indent=1) + "\n")
+    shutil.rmtree(goal, ignore_errors=True)
+    folder.rename(goal)
 
 
 def load(size=SIZE, folder=FOLDER):

@@ -138,7 +138,8 @@ def brows(p, colour, x, y, ax, front):
     thick = (0.031 + 0.011 * p.brow_thickness) * (1.1 - 0.65 * inner)
     mask = torch.exp(-(b / thick).abs() ** 2.5) * smoothstep(-0.04, 0.12, t) * smoothstep(1.04, 0.82, t) * front
     mask = mask * (0.88 + 0.12 * torch.sin(90 * u + 60 * y + p.texture)) * (1 + 0.1 * p.brow_thickness) * (1 - 0.25 * light)
-    return cover(colour, mask.clamp(0, 0.95), 0.36 * p.hair_light * (1 - 0.7 * light) + p.skin_light * 0.06)
+    dim = (0.35 + p.skin_light.mean(1, keepdim=True)).clamp(max=1)                 # white brows would glow on dark skin
+    return cover(colour, mask.clamp(0, 0.95), 0.36 * dim * p.hair_light * (1 - 0.7 * light) + p.skin_light * 0.06)
 
 
 def facial_hair(p, colour, x, y, z, ax, v, lips, front):
