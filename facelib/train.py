@@ -268,13 +268,14 @@ def fit(method, faces, out, steps=None, seed=0, batch_size=None, save_every=500,
                 raise RuntimeError(f"the GPU's memory does not hold a batch of {batch_size}: try batch_size="
                                    f"{max(1, batch_size // 2)}, in a new run folder") from error
             method.average(step)
-            last = step + 1 == steps or interrupt.wanted
+            stop = interrupt.wanted                                 # asked once: Ctrl-C may come at any line below
+            last = stop or step + 1 == steps
             if last or (step + 1) % log_every == 0 or (step + 1) % save_every == 0:
                 bar.set_postfix_str(run.flush())                    # raises Diverged before anything is saved
             if last or (step + 1) % save_every == 0:
                 run.save(step + 1)
             bar.update()
-            if interrupt.wanted:
+            if stop:
                 raise KeyboardInterrupt(f"stopped after step {step + 1}, which is saved: run the same command again to go "
                                         f"on from there, or delete {run.out} to start afresh")
     return method.eval()
