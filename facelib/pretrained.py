@@ -74,12 +74,13 @@ def _read_run(run):
     return about, key, method_class(key)
 
 
-def publish(run, name, metrics=None, licence=None, data=None, split=None):
+def publish(run, name, metrics=None, licence=None, data=None, split=None, note=""):
     """Make published weights of a run folder -> the path of facelib/weights/NAME.safetensors; its card lies beside it.
 
     Only what inference needs is kept (`Method.ships`), as float16. metrics: a dict for the card, measured by the
     caller. licence, data, split: as the card shall say them; by default the data set's name, its train split, and the
-    licence that follows from it. Hardware and commit are those at hand now: publish on the machine that trained.
+    licence that follows from it. note: what a reader of the card must know besides. Hardware and commit are those at
+    hand now: publish on the machine that trained.
 
     Raises FileNotFoundError where there is no run, ValueError where the run's kind does not fit the name, a weight does
     not fit into float16, or the licence does not follow from the data.
@@ -92,6 +93,7 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None):
         raise ValueError(f"{about['method']} does not say what is published of it; set `ships` in its class")
     data = data or about["data"]
     licence = licence or _licence(data)
+    note = f"{OFFICIAL_TEST if 'celeba160' in data else ''} {note}".strip()
 
     state = load_checkpoint(Path(run) / "last.pt")
     everything = {**state["nets"], **state["ema"]}
@@ -109,7 +111,7 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None):
             "images_seen": state["step"] * about["batch_size"], "hardware": hardware(),
             "wall_time_minutes": round(_seconds(Path(run) / "log.jsonl") / 60, 1), "commit": _commit(),
             "metrics": metrics or {}, "licence": licence,
-            **({"note": OFFICIAL_TEST} if "celeba160" in data else {}),
+            **({"note": note} if note else {}),
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
                          "facelib": facelib.__version__}}
     return weights.write(name, tensors, card, weights.FOLDER)
