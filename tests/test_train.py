@@ -432,13 +432,13 @@ def start(target, *args, **options):
 def test_killed_at_a_random_step_and_while_saving_it_ends_bit_identical(tmp_path, uninterrupted):
     run, at = tmp_path / "run", random.randint(1, 13)
     first = start(run_short, run, torch.get_num_threads(), die_in_step=at)
-    first.join(120)
+    first.join(300)
     assert first.exitcode == -signal.SIGKILL, f"should have been killed in step {at}"
     reached = load_checkpoint(run / "last.pt")["step"] if (run / "last.pt").exists() else 0
     assert reached == (at - 1) // 3 * 3
 
     second = start(run_short, run, torch.get_num_threads(), die_in_write=1)
-    second.join(120)
+    second.join(300)
     assert second.exitcode == -signal.SIGKILL, f"killed in step {at}, should have been killed again while saving"
     assert list(run.glob("last.pt.tmp*"))                              # half made, beside the good one
     assert (load_checkpoint(run / "last.pt")["step"] if (run / "last.pt").exists() else 0) == reached
@@ -451,11 +451,11 @@ def test_killed_at_a_random_step_and_while_saving_it_ends_bit_identical(tmp_path
 
 def test_ctrl_c_saves_and_says_how_to_resume(tmp_path, uninterrupted):
     process = start(run_short, tmp_path, torch.get_num_threads(), slow=0.05)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (tmp_path / "log.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGINT)
-    process.join(120)
+    process.join(300)
     assert process.exitcode == 130
     said = (tmp_path / "said.txt").read_text()
     step = load_checkpoint(tmp_path / "last.pt")["step"]
@@ -515,7 +515,7 @@ def two_processes(tmp_path_factory):
         port = free.getsockname()[1]
     both = [start(run_one_of_two, rank, port, out) for rank in (0, 1)]
     for process in both:
-        process.join(240)
+        process.join(400)
     assert [process.exitcode for process in both] == [0, 0]
     found = {}
     for name, cfg in (("plain", PLAIN), ("normed", NORMED)):
