@@ -96,17 +96,16 @@ def configure(cfg, changes):
 
 
 def _typed(text, kind, example, name):
+    wanted = {bool: "True or False", int: "a whole number", float: "a number", tuple: "values with commas between them"}
     try:
         if kind is bool:
             return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[text.lower()]
         if kind is tuple:
             inner = type(example[0]) if example else str
-            return tuple(_typed(part.strip(), inner, None, name) for part in text.strip("()[]").split(",") if part.strip())
+            return tuple(inner(part) for part in text.strip("()[]").split(",") if part.strip())
         return kind(text)
     except (KeyError, ValueError) as error:
-        wanted = {bool: "True or False", tuple: "values with commas between them", int: "a whole number",
-                  float: "a number"}[kind]
-        raise ValueError(f"{name} must be {wanted}, as it is {example!r} now; got {text!r}") from error
+        raise ValueError(f"{name} must be {wanted[kind]}, as {example!r} is now; got {text!r}") from error
 
 
 def load_data(specs, size, root=None):
@@ -292,7 +291,7 @@ def study(name: str, /, *, out: str | None = None, runs: str | None = None, quic
 
 
 def publish(run: Path, /, *, name: str, data: tuple[str, ...] = (), report: Path | None = None,
-            licence: str | None = None):
+            licence: str | None = None, note: str = ""):
     """Make the package's weights of a run, with their card.
 
     Args:
@@ -301,11 +300,12 @@ def publish(run: Path, /, *, name: str, data: tuple[str, ...] = (), report: Path
         data: for judges: the faces on whose held-out splits they are measured, as for train.
         report: for other methods: a report of facelib evaluate, whose figures go into the card.
         licence: of the weights, where it does not follow from the data.
+        note: what a reader of the card must know besides.
     """
     from facelib import pretrained
 
     metrics = _report_metrics(json.loads(report.read_text()), name) if report else _judge_metrics(run, data) if data else {}
-    print(pretrained.publish(run, name, metrics=metrics, licence=licence))
+    print(pretrained.publish(run, name, metrics=metrics, licence=licence, note=note))
 
 
 def _report_metrics(report, name):
