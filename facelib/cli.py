@@ -58,8 +58,6 @@ def train(method: str, /, *, preset: str = "book", data: tuple[str, ...] = ("syn
         tensorboard: also write a log for TensorBoard into the run folder.
         set: changes of the configuration, as in: alpha=0.001 skip_links=False.
     """
-    import torch
-
     from facelib.methods import method_class
     from facelib.train import fit, load_checkpoint
 
@@ -70,8 +68,7 @@ def train(method: str, /, *, preset: str = "book", data: tuple[str, ...] = ("syn
     out = Path(out or f"runs/{method}-{preset}")
     done = load_checkpoint(out / "last.pt")["step"] if (out / "last.pt").exists() else 0
     faces = load_data(data, cfg.size, root)
-    torch.manual_seed(seed)                                 # of the first weights, alike in every process
-    network = cls(cfg)
+    network = cls(cfg, seed)
     total = sum(length for _, length in network.phases())
     steps = total if steps is None else min(steps, total)
     # One of several processes speaks.

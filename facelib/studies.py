@@ -42,15 +42,16 @@ def glcic_study():
     alpha = 0.0004 and Adadelta at 0.001 nothing that concerns D would show in so few steps.
     """
     cls = method_class("glcic")
-    base = replace(cls.presets["book"], width=16, d_width=16, d_features=64, batch_size=16, steps=(600, 100, 700),
-                   lr=1e-3, d_lr=1e-3, alpha=1e-2, semi_supervised=True, batch_norm=True, spectral_norm=False,
-                   label_smoothing=0.75, ema_decay=0.99)
+    base = replace(cls.presets["book"], width=16, d_width=16, d_features=64, batch_size=16, steps=(400, 60, 500),
+                   lr=1e-3, d_lr=1e-3, alpha=1e-2, demean=True, semi_supervised=True, batch_norm=True,
+                   spectral_norm=False, label_smoothing=0.75, ema_decay=0.99)
     return Study("glcic", base, {
         "default": {},
         "without skip links": {"skip_links": False},
         "deeper generator": {"deeper": True},
         "without classes": {"semi_supervised": False},
         "inputs 0..255": {"input_range": "bytes"},
+        "mean not subtracted": {"demean": False},
         "saturating loss": {"saturating_loss": True},
         "without batch norm": {"batch_norm": False},
         "without smoothing": {"label_smoothing": 1.0},
@@ -61,6 +62,7 @@ def glcic_study():
         "deeper generator": "More dilated convolutions and links would give a richer completed region (7).",
         "without classes": "A discriminator that also classifies can be trained supervised; no result is given (4.4, 2).",
         "inputs 0..255": "Inputs in [-1, 1] instead of 0..255 reduced the reconstruction loss significantly (4.4, 3).",
+        "mean not subtracted": "The images are de-meaned before anything else; no comparison is given (5.1).",
         "saturating loss": "min log(1 - D) has vanishing gradients early on; max log D is used instead (4.4, 4).",
         "without batch norm": "Batch normalisation helps the gradients to propagate (4.4, 5).",
         "without smoothing": "Smoothing the positive labels to 0.75 makes networks less vulnerable (4.4, 6).",
@@ -96,7 +98,7 @@ def run(name, out=None, runs=None, faces=None, quick=False, command=None):
             label = variant if seed == 0 else f"{variant}, seed {seed}"
             print(f"{label}: {changes or 'the base configuration'}", flush=True)
             folder = runs / f"{variant.replace(' ', '-').replace('.', '')}-{seed}"
-            method = fit(method_class(study.method)(replace(base, **changes)), faces, folder, seed=seed)
+            method = fit(method_class(study.method)(replace(base, **changes), seed), faces, folder, seed=seed, quiet=True)
             figures, values = measure(method, test, real, judges)
             default = values if default is None else default
             found[label] = {"changes": changes, "seed": seed, "claim": study.claims.get(variant, ""),

@@ -288,9 +288,11 @@ def test_semi_supervised_adds_eight_classes_and_a_loss():
     assert unknown["sup"] == 0
 
 
-@pytest.mark.parametrize(("input_range", "low", "high"), [("symmetric", -1, 1), ("bytes", 0, 255)])
-def test_input_range_is_what_the_networks_see(input_range, low, high):
-    method, seen = method_with(input_range=input_range), []
+@pytest.mark.parametrize(("input_range", "demean", "low", "high"), [
+    ("symmetric", False, -1, 1), ("bytes", False, 0, 255), ("symmetric", True, -1.5, 0.5), ("bytes", True, -191.25, 63.75)])
+def test_input_range_and_mean_are_what_the_networks_see(input_range, demean, low, high):
+    method, seen = method_with(input_range=input_range, demean=demean), []
+    method.mean.fill_(0.5)
     for layer in (method.G.fine[0], method.D.whole[0][0], method.D.local[0][0]):
         layer.register_forward_pre_hook(lambda m, x: seen.append(x[0][:, :3]))
     data = batch()
@@ -301,6 +303,13 @@ def test_input_range_is_what_the_networks_see(input_range, low, high):
     assert log["rec"].isfinite()
     completed = method.complete(data["image"], masks.center(4, 32))
     assert completed.abs().max() <= 1                                   # the output's range is the same
+
+
+def test_with_the_mean_taken_off_a_hole_is_zero():
+    method = method_with(demean=True)
+    method.mean.copy_(torch.tensor([0.1, -0.2, 0.3]))
+    filled = method.normalise(method.fill(batch()["image"], masks.center(4, 32)))
+    assert filled[:, :, 8:24, 8:24].abs().max() == 0
 
 
 def test_saturating_loss_is_log_of_one_minus_d():

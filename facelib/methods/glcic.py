@@ -43,7 +43,8 @@ class GLCICConfig:
     skip_links: bool = True             # change 1: lower layers are added to the layers of the way up (FCN)
     deeper: bool = False                # the deeper generator it proposes: the dilated layers once more
     semi_supervised: bool = True        # change 2: D tells 8 kinds of real faces and the generated one apart
-    input_range: str = "symmetric"      # change 3: networks see [-1, 1]; "bytes" gives them 0..255
+    demean: bool = True                 # the training mean pixel is taken from what the networks see
+    input_range: str = "symmetric"      # change 3: networks see a range of [-1, 1]; "bytes" gives them 0..255
     saturating_loss: bool = False       # change 4: False is -log D(fake), True log(1 - D(fake))
     batch_norm: bool = True             # change 5: after every convolution but the last ones
     label_smoothing: float = 0.75       # change 6: D's target for real faces; 1 switches it off
@@ -60,13 +61,13 @@ class GLCICConfig:
 
 
 class CompletionNetwork(nn.Module):
-    """Image with a mean-filled hole (B, 3, H, W) and mask (B, 1, H, W) -> pred (B, 3, H, W) in [-1, 1]."""
+    """Image with a mean-filled hole, normalised (B, 3, H, W), and mask (B, 1, H, W) -> pred (B, 3, H, W) in [-1, 1]."""
 
     def __init__(self, cfg):
         super().__init__()
         w, norm = cfg.width, cfg.batch_norm
         dilations = cfg.dilations * (2 if cfg.deeper else 1)
-        self.bytes, self.skip_links = cfg.input_range == "bytes", cfg.skip_links
+        self.skip_links = cfg.skip_links
         self.fine = conv(4, w, kernel=5, norm=norm)                                       # (B, w, H, W)
         self.middle = nn.Sequential(conv(w, 2 * w, stride=2, norm=norm), conv(2 * w, 2 * w, norm=norm))
         self.coarse = nn.Sequential(
@@ -78,8 +79,6 @@ class CompletionNetwork(nn.Module):
         self.out = conv(w // 2, 3, act=None)
 
     def forward(self, filled, mask):
-        if self.bytes:
-            filled = (filled + 1) * 127.5
         fine = self.fine(torch.cat([filled, mask], 1))
         middle = self.middle(fine)
         up = self.to_middle(self.coarse(middle))
@@ -92,7 +91,6 @@ class Discriminator(nn.Module):
 
     def __init__(self, cfg):
         super().__init__()
-        self.bytes = cfg.input_range == "bytes"
         # With spectral normalisation D needs no batch norm, and its verdict on a face depends on no other face.
         options = (cfg.batch_norm and not cfg.spectral_norm, cfg.spectral_norm)
         self.whole = self.tower(cfg.size, cfg.d_layers[0], cfg.d_width, cfg.d_features, *options)
@@ -110,8 +108,6 @@ class Discriminator(nn.Module):
         return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(inner * size * size, features), nn.LeakyReLU(0.2))
 
     def forward(self, image, crop):
-        if self.bytes:
-            image, crop = (image + 1) * 127.5, (crop + 1) * 127.5
         return self.join(torch.cat([self.whole(image), self.local(crop)], 1))
 
 
@@ -124,7 +120,8 @@ class GLCIC(Method):
         "book": GLCICConfig(size=64, crop=32, hole=(0.25, 0.625), width=24, dilations=(2, 4, 8),
                             d_width=32, d_layers=(4, 3), d_features=128,
                             batch_size=32, steps=(5000, 300, 14000), optimiser="adam", lr=5e-4, d_lr=5e-4,
-                            weight_decay=0.0, alpha=1.5e-3, semi_supervised=False, batch_norm=False, spectral_norm=True),
+                            weight_decay=0.0, alpha=1.5e-3, demean=False, semi_supervised=False, batch_norm=False,
+                            spectral_norm=True),
         "smoke": GLCICConfig(size=32, crop=16, hole=(0.3, 0.6), width=8, dilations=(2, 4), d_width=8, d_layers=(3, 2),
                              d_features=32, batch_size=8, steps=(12, 4, 12), optimiser="adam", lr=2e-3, d_lr=1e-3,
                              weight_decay=0.0, alpha=4e-3, ema_decay=0.9),
@@ -155,21 +152,34 @@ class GLCIC(Method):
         """The image with its hole painted over: no true pixel of the hole goes on from here."""
         return masks.composite(image, mask, self.mean.view(1, 3, 1, 1).to(image))
 
+    def normalise(self, image):
+        """What the networks are given of an image (B, 3, H, W) in [-1, 1]: less the mean pixel, in the input range."""
+        cfg = self.cfg
+        if cfg.demean:
+            image = image - self.mean.view(1, 3, 1, 1).to(image)
+        if cfg.input_range == "bytes":
+            image = (image if cfg.demean else image + 1) * 127.5
+        return image
+
+    def logits(self, image, boxes):
+        """D's logits (B, classes) of images (B, 3, H, W) and their crops at boxes (B, 4)."""
+        image = self.normalise(image)
+        with self.autocast():
+            return self.D(image, masks.cut(image, boxes))
+
     def step(self, batch, phase):
         cfg, image = self.cfg, batch["image"]                                             # (B, 3, H, W)
         mask = self.draw(len(image), lambda n, g: masks.glcic(n, cfg.size, g, *cfg.hole)).to(image)
         completes, log = phase != "discriminator", {}
         with self.autocast(), torch.set_grad_enabled(completes):
-            pred = self.G(self.fill(image, mask), mask)
+            pred = self.G(self.normalise(self.fill(image, mask)), mask)
         # D sees the composited face, so that it judges the fit of the hole and not a repainted surrounding.
         completed = masks.composite(image, mask, pred)
         crop = masks.local_boxes(mask, cfg.crop)
 
         if phase != "completion":
             elsewhere = self.draw(len(image), lambda n, g: masks.random_boxes(n, cfg.size, cfg.crop, g))
-            with self.autocast():
-                real = self.D(image, masks.cut(image, elsewhere))
-                fake = self.D(completed.detach(), masks.cut(completed.detach(), crop))
+            real, fake = self.logits(image, elsewhere), self.logits(completed.detach(), crop)
             loss_D = losses.gan_D(losses.real_logit(real), losses.real_logit(fake), cfg.label_smoothing)
             if cfg.semi_supervised and "attributes" in batch:
                 labels = self.classes(batch["attributes"])
@@ -182,8 +192,8 @@ class GLCIC(Method):
         if completes:
             loss_G = log["rec"] = self.share(mask.sum()) * losses.reconstruction(pred, image, mask)
             if phase == "joint":
-                with self.autocast(), frozen(self.D):
-                    fake = self.D(completed, masks.cut(completed, crop))
+                with frozen(self.D):
+                    fake = self.logits(completed, crop)
                 log["adv"] = losses.gan_G(losses.real_logit(fake), cfg.saturating_loss)
                 loss_G = loss_G + cfg.alpha * log["adv"]
             self.update(loss_G, self.opt_G)
@@ -208,7 +218,7 @@ class GLCIC(Method):
             raise ValueError(f"height and width must be multiples of 4, got {tuple(image.shape[-2:])}; resize or pad")
         mask = mask.expand(len(image), -1, -1, -1)
         with self.evaluating():
-            pred = self.G_ema(self.fill(image, mask).float(), mask.float())
+            pred = self.G_ema(self.normalise(self.fill(image, mask)).float(), mask.float())
         return masks.composite(image, mask, pred.to(image.dtype))
 
     def preview(self, image):

@@ -1,0 +1,110 @@
+"""What the book quotes can be measured again: the committed results, the cards and the weights agree, here and now."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from facelib import load_faces, load_pretrained, masks, metrics, weights
+from facelib.evaluate import evaluate
+from facelib.methods import method_class
+from facelib.studies import STUDIES
+from facelib.train import fit
+
+RESULTS = Path(__file__).parents[1] / "book" / "results"
+REAL = pytest.mark.skipif(not os.environ.get("FACELIB_DATA"), reason="needs real faces: set FACELIB_DATA")
+
+
+def read(name):
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def rows(report):
+    return {(row["method"], row["hole"]): row for row in report["rows"]}
+
+
+def plain(value):
+    """As JSON holds it: tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("name", ["evaluate_glcic", "evaluate_glcic_synthetic"])
+def test_results_were_made_with_the_weights_that_ship(name):
+    report = read(name)
+    assert report["weights"], "the report does not say which weights it measured"
+    for weight, digest in report["weights"].items():
+        assert weights.card(weight)["sha256"] == digest, f"{name}.json was made with other weights of {weight}"
+
+
+@pytest.mark.parametrize("name", ["evaluate_glcic", "evaluate_glcic_synthetic"])
+def test_cards_quote_the_results(name):
+    for (method, hole), row in rows(read(name)).items():
+        card = weights.card(method)["metrics"]
+        if hole in card:
+            assert card[hole]["psnr_hole"]["mean"] == pytest.approx(row["psnr_hole"]["mean"], abs=1e-3)
+            assert card[hole]["fd_attr"] == pytest.approx(row["fd_attr"], rel=1e-3)
+
+
+def again(name, faces):
+    """Measure anew what a report says, on the centred hole, and compare."""
+    report = read(name)
+    methods = list(dict.fromkeys(row["method"] for row in report["rows"]))
+    now = rows(evaluate(methods, faces, ("center",), seed=report["seed"], quiet=True))
+    for key, row in now.items():
+        then = rows(report)[key]
+        assert row["psnr_hole"]["mean"] == pytest.approx(then["psnr_hole"]["mean"], abs=0.02), key
+        assert row["ssim_hole"]["mean"] == pytest.approx(then["ssim_hole"]["mean"], abs=0.005), key
+        assert row["fd_attr"] == pytest.approx(then["fd_attr"], rel=0.02), key
+    return now
+
+
+def test_glcic_synthetic_completes_unseen_rendered_faces_as_reported():
+    now = again("evaluate_glcic_synthetic", load_faces())
+    row, faces = now["glcic_synthetic", "center"], load_faces()
+    image, hole = faces.test.tensor(), masks.center(1, 64)
+    mean = faces.train.tensor().mean(0, keepdim=True).expand_as(image)
+    baseline = metrics.psnr(masks.composite(image, hole, mean), image, hole).mean()
+    assert row["psnr_hole"]["mean"] > float(baseline) + 3, "a network that learnt must beat the mean face clearly"
+
+
+@REAL
+def test_glcic_reaches_its_figures_on_held_out_photographs():
+    now = again("evaluate_glcic", load_faces("celeba", root="celeba160"))
+    final, first = now["glcic", "center"], now["glcic_phase1", "center"]
+    assert final["psnr_hole"]["mean"] >= 19.5
+    assert final["fd_attr"] <= 0.7 * first["fd_attr"], "the adversarial phase must win 30 % of FD-attr over phase 1"
+
+
+def test_the_study_was_made_with_this_code():
+    report, study = read("glcic"), STUDIES["glcic"]()
+    assert report["base"] == plain(asdict(study.base))
+    runs = {variant if seed == 0 else f"{variant}, seed {seed}": changes for variant, changes in study.variants.items()
+            for seed in study.seeds.get(variant, (0,))}
+    assert {label: row["changes"] for label, row in report["variants"].items()} == plain(runs)
+    assert set(study.claims) == set(study.variants) - {"default"}
+
+
+def test_the_study_found_again(tmp_path):
+    """The default variant, trained anew, ends where the report says; other processors round in other ways."""
+    report, study = read("glcic"), STUDIES["glcic"]()
+    faces = load_faces()
+    method = fit(method_class(study.method)(study.base), faces, tmp_path / "run", quiet=True)
+    test, hole = faces.test.tensor(), masks.center(1, study.base.size)
+    completed = torch.cat([method.complete(part, hole) for part in test.split(64)])
+    psnr = float(metrics.psnr(completed, test, hole).mean())
+    assert psnr == pytest.approx(report["variants"]["default"]["hole_psnr"]["mean"], abs=0.4)
+
+
+def test_published_weights_stay_small_and_carry_their_terms():
+    total = sum(path.stat().st_size for path in weights.FOLDER.glob("*.safetensors"))
+    assert total < 32 * 2**20
+    for name in weights.names():
+        card = weights.card(name)
+        assert {"method", "config", "data", "split", "steps", "images_seen", "hardware", "wall_time_minutes", "metrics",
+                "licence", "sha256"} <= set(card)
+        if "celeba" in card["data"]:
+            assert "non-commercial" in card["licence"]
+        assert load_pretrained(name).card["sha256"] == card["sha256"]
