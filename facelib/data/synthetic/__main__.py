@@ -35,6 +35,7 @@ def traverse(names, seed=SEED, start=0, steps=8, size=64):
 
 
 def main(arguments=None):
+    """The command line of the renderer: `pack`, `sheet` or `traverse`, with its options."""
     parser = argparse.ArgumentParser(prog="python -m facelib.data.synthetic", description=__doc__)
     what = parser.add_subparsers(dest="what", required=True)
     pack = what.add_parser("pack", help="render the 4,096 faces that ship with the package")

@@ -80,10 +80,12 @@ def relief(p, x, y, ax):
 
 
 def skull(x, y, z):
+    """Distance to the skull, an ellipsoid in head coordinates: (B, N) each -> (B, N)."""
     return ellipsoid(x, y - 0.19, z + 0.12, 0.565, 0.625, 0.73)
 
 
 def nose(p, x, y, z):
+    """Distance to the nose of person `p` in head coordinates: (B, N) each -> (B, N)."""
     x = x - p.nose_x * smoothstep(0.1, -0.25, y)
     ax, zero = (x * x + 1e-5).sqrt(), torch.zeros_like(p.width)
     tip, wide = 0.735 + 0.05 * p.nose_projection, 1 + 0.16 * p.nose_width

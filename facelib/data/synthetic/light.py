@@ -35,6 +35,7 @@ def occlusion_and_shadow(p, distance, points, n, size):
 
 
 def unit(v, floor=1e-6):
+    """Vectors (3, B, N) at length 1; `floor` keeps the zero vector finite."""
     return v / ((v * v).sum(0).sqrt() + floor)
 
 

@@ -20,10 +20,12 @@ def rgb(p, *values):
 
 
 def stain(p, colour, mask, *tint):
+    """Multiply colour (B, 3, N) by a tint where mask (B, N) is 1, as a translucent layer does."""
     return colour * (1 - mask[:, None] * (1 - rgb(p, *tint)))
 
 
 def cover(colour, mask, paint):
+    """Lay paint, (B, 3) or (B, 3, N), over colour (B, 3, N) where mask (B, N) is 1."""
     return colour + mask[:, None] * ((paint if paint.dim() == 3 else paint[:, :, None]) - colour)
 
 

@@ -35,6 +35,7 @@ def surface(p, x, y, z):
 
 
 def render_chunk(factors, size, stages):
+    """Render a batch that fits in memory: factors of B people -> (B, 3, size, size)."""
     p, rays = anatomy.person(factors, all_parts=stages is not EAGER), 2 * size
     x, y, z, missed, nearest = camera.trace(p, stages.distance, rays)
     colour, gloss, cloth, hair_mask, strands, softness, here, head_at = stages.surface(p, x, y, z)

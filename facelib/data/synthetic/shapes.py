@@ -37,6 +37,7 @@ def edge(distance, softness):
 
 
 def sphere(x, y, z, radius):
+    """Distance to a sphere around the origin: (B, N) each -> (B, N)."""
     return (x * x + y * y + z * z).sqrt() - radius
 
 
