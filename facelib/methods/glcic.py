@@ -119,7 +119,7 @@ class GLCIC(Method):
         "seed": GLCICConfig(),
         "book": GLCICConfig(size=64, crop=32, hole=(0.25, 0.625), width=24, dilations=(2, 4, 8),
                             d_width=32, d_layers=(4, 3), d_features=128,
-                            batch_size=32, steps=(5000, 300, 14000), optimiser="adam", lr=5e-4, d_lr=5e-4,
+                            batch_size=32, steps=(5000, 300, 12200), optimiser="adam", lr=5e-4, d_lr=5e-4,
                             weight_decay=0.0, alpha=1.5e-3, demean=False, semi_supervised=False, batch_norm=False,
                             spectral_norm=True),
         "smoke": GLCICConfig(size=32, crop=16, hole=(0.3, 0.6), width=8, dilations=(2, 4), d_width=8, d_layers=(3, 2),
