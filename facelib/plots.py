@@ -2,6 +2,7 @@
 
 import base64
 import html
+import inspect
 import io
 import json
 import math
@@ -54,6 +55,24 @@ def img(data, alt, style="", mime="image/png"):
     source = base64.b64encode(data).decode()
     # "dark-light" keeps the dark theme from changing the colours of a picture that brings its own white ground.
     return f'<img class="dark-light" alt="{html.escape(alt)}" style="{style}" src="data:{mime};base64,{source}">'
+
+
+def table(head, *rows):
+    """Show a table in the page: `head` and each row are sequences of cells, HTML allowed. On a phone it scrolls by itself.
+
+    (Markdown that a cell displays does not become a table in a built page; HTML does.)
+    """
+    from IPython.display import HTML, display
+    lines = [(tag, line) for tag, part in (("th", [head]), ("td", rows)) for line in part]
+    cells = ("".join(f"<{tag}>{cell}</{tag}>" for cell in line) for tag, line in lines)
+    body = "".join(f"<tr>{line}</tr>" for line in cells)
+    display(HTML(f'<table class="table" style="display:block;overflow-x:auto">{body}</table>'))
+
+
+def source(*things):
+    """Show the package's own code of functions and classes, so that a chapter never prints a copy that has aged."""
+    from IPython.display import Markdown, display
+    display(Markdown("```python\n" + "\n".join(inspect.getsource(thing) for thing in things) + "```"))
 
 
 def _in_notebook():
