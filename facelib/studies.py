@@ -55,7 +55,7 @@ def glcic_study():
         "saturating loss": {"saturating_loss": True},
         "without batch norm": {"batch_norm": False},
         "without smoothing": {"label_smoothing": 1.0},
-        "overpowered D": {"d_width": 48, "d_lr": 4e-3, "label_smoothing": 1.0, "alpha": 5e-2},
+        "overpowered D": {"d_width": 48, "label_smoothing": 1.0, "alpha": 2e-3},
         "without D": {"alpha": 0.0},
     }, {
         "without skip links": "Links to lower layers help to predict finer details and give much finer images (4.4, 1).",

@@ -41,7 +41,7 @@ class Judges(Method):
     Config = JudgesConfig
     presets = {
         "judge_attr": JudgesConfig(),
-        "judge_identity": JudgesConfig(targets=("identities",), steps=5000),
+        "judge_identity": JudgesConfig(targets=("attributes", "identities")),
         "perceptual": JudgesConfig(targets=("attributes", "identities"), residual=False),
         "smoke": JudgesConfig(targets=("attributes", "identities"), width=4, length=16, size=32, steps=30, batch_size=8,
                               people=4096, ema_decay=0.9),
