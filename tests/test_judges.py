@@ -116,7 +116,7 @@ def test_a_moved_face_is_the_face_moved_by_at_most_shift():
 
 
 @pytest.mark.parametrize(("preset", "targets", "residual"), [
-    ("judge_attr", ("attributes",), True), ("judge_identity", ("identities",), True),
+    ("judge_attr", ("attributes",), True), ("judge_identity", ("attributes", "identities"), True),
     ("perceptual", ("attributes", "identities"), False)])
 def test_presets_are_named_after_what_they_make(preset, targets, residual):
     cfg = Judges.presets[preset]
