@@ -76,7 +76,7 @@ def glcic_study():
 STUDIES = {"glcic": glcic_study}
 
 
-def run(name, out=None, runs=None, faces=None, quick=False, command=None):
+def run(name, out=None, runs=None, faces=None, quick=False):
     """Run a study -> its report, also written to `out` (default book/results/NAME.json; "" writes nothing).
 
     runs: the folder of the training runs, by default runs/study-NAME; one that is complete is only measured. faces:
@@ -107,7 +107,7 @@ def run(name, out=None, runs=None, faces=None, quick=False, command=None):
                             "hole_psnr": interval(values, resamples),
                             "hole_psnr_change": interval(values - default, resamples), **figures,
                             "curves": curves(folder / "log.jsonl")}
-    report = {"command": command or f"facelib study {name}", "data": faces.name, "test_faces": len(test),
+    report = {"command": f"facelib study {name}", "data": faces.name, "test_faces": len(test),
               "method": study.method, "base": dataclasses.asdict(base), "hole": "center", "variants": found,
               "hardware": hardware("cpu"), "torch": torch.__version__}
     if out:

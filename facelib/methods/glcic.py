@@ -169,13 +169,14 @@ class GLCIC(Method):
 
     def step(self, batch, phase):
         cfg, image = self.cfg, batch["image"]                                             # (B, 3, H, W)
-        mask = self.draw(len(image), lambda n, g: masks.glcic(n, cfg.size, g, *cfg.hole)).to(image)
+        mask = self.draw(len(image), lambda n, g: masks.glcic(n, cfg.size, g, *cfg.hole))
+        crop = masks.local_boxes(mask, cfg.crop)            # while the mask is on the CPU: the GPU is not waited for
+        mask = mask.to(image)
         completes, log = phase != "discriminator", {}
         with self.autocast(), torch.set_grad_enabled(completes):
             pred = self.G(self.normalise(self.fill(image, mask)), mask)
         # D sees the composited face, so that it judges the fit of the hole and not a repainted surrounding.
         completed = masks.composite(image, mask, pred)
-        crop = masks.local_boxes(mask, cfg.crop)
 
         if phase != "completion":
             elsewhere = self.draw(len(image), lambda n, g: masks.random_boxes(n, cfg.size, cfg.crop, g))

@@ -108,9 +108,6 @@ class Judges(Method):
         with self.evaluating():
             return self.net_ema.logits(image)
 
-    def preview(self, image):
-        return [image]
-
 
 @torch.no_grad()
 def attribute_accuracy(network, split):

@@ -67,11 +67,11 @@ def write(folder=FOLDER, splits=SPLITS, seed=SEED, compile=False, batch=64):
     folder.rename(goal)
 
 
-def load(size=SIZE, folder=FOLDER):
+def load(folder=FOLDER):
     """The shipped pack as FaceData with factors, the attributes that follow from them, and one identity a face.
 
-    size: pixels or (height, width); other sizes than 64 are resized from it (render the factors anew for sharp large
-    faces). identities are the index i of person (seed, i), so render(sample_factors(1, seed, i)) is that face again.
+    64x64 pixels; `load_faces` resizes them (render the factors anew for sharp large faces). identities are the index i of
+    person (seed, i), so render(sample_factors(1, seed, i)) is that face again.
     Raises FileNotFoundError when the pack is missing.
     """
     folder = Path(folder)
@@ -86,10 +86,6 @@ def load(size=SIZE, folder=FOLDER):
     if len(images) != total or len(factors["yaw"]) != total:
         raise ValueError(f"the pack in {folder} should hold {total} faces, but has {len(images)} images and "
                          f"{len(factors['yaw'])} rows of factors; make it again with: python -m facelib.data.synthetic pack")
-    height, width = (size, size) if isinstance(size, int) else size
-    if (height, width) != (SIZE, SIZE):
-        images = np.stack([np.asarray(Image.fromarray(face.transpose(1, 2, 0)).resize((width, height), Image.LANCZOS))
-                           for face in images]).transpose(0, 3, 1, 2)
     labels, splits, start = attributes(factors), {}, 0
     for name, count in about["splits"].items():
         part = slice(start, start + count)
