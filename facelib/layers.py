@@ -1,5 +1,6 @@
 """Network blocks that two methods or more use."""
 
+import torch
 from torch import nn
 
 ACTIVATIONS = {"relu": lambda: nn.ReLU(inplace=True), "leaky": lambda: nn.LeakyReLU(0.2, inplace=True), None: nn.Identity}
@@ -11,14 +12,64 @@ def conv(inner, outer, kernel=3, stride=1, dilation=1, norm=False, act="relu", s
     (B, inner, H, W) -> (B, outer, H / stride, W / stride). norm: batch normalisation. act: "relu", "leaky" (0.2) or
     None. spectral: spectral normalisation of the weight (Miyato et al. 2018).
     """
-    layer = nn.Conv2d(inner, outer, kernel, stride, dilation * (kernel // 2), dilation, bias=not norm)
+    layer = nn.Conv2d(inner, outer, kernel, stride, dilation * ((kernel - 1) // 2), dilation, bias=not norm)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")      # keeps the signal alive where there is no norm
     layer = nn.utils.parametrizations.spectral_norm(layer) if spectral else layer
     return nn.Sequential(layer, nn.BatchNorm2d(outer) if norm else nn.Identity(), ACTIVATIONS[act]())
 
 
-def upconv(inner, outer, norm=False, act="relu"):
-    """Fractionally strided 4x4 convolution: (B, inner, H, W) -> (B, outer, 2H, 2W), then batch norm and an activation."""
-    layer = nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=not norm)
-    nn.init.normal_(layer.weight, std=(2 / (4 * inner)) ** 0.5)     # each output pixel sees 2x2 of the 4x4 weights
+def upconv(inner, outer, kernel=4, norm=False, act="relu"):
+    """Fractionally strided convolution: (B, inner, H, W) -> (B, outer, 2H, 2W), then batch norm and an activation.
+
+    kernel: 4 gives every output pixel as many weights as its neighbour; 5 does not, which is where checkerboards come from
+    (Odena et al. 2016).
+    """
+    layer = nn.ConvTranspose2d(inner, outer, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=not norm)
+    nn.init.normal_(layer.weight, std=(2 / (inner * (kernel / 2) ** 2)) ** 0.5)     # a pixel sees a quarter of the weights
     return nn.Sequential(layer, nn.BatchNorm2d(outer) if norm else nn.Identity(), ACTIVATIONS[act]())
+
+
+class Generator(nn.Module):
+    """Latents (B, z_dim) -> images (B, 3, size, size) in [-1, 1]: the generator of a DCGAN, the decoder of a VAE.
+
+    One fully connected layer makes 8 * width maps of 4x4; each fractionally strided convolution doubles the size and
+    halves the maps (Radford et al. 2016). size: a power of two times 4.
+    """
+
+    def __init__(self, z_dim, width, size=64, kernel=4, norm=True):
+        super().__init__()
+        layers = (size // 4).bit_length() - 1
+        widths = [8 * width >> i for i in range(layers)]
+        self.first = nn.Linear(z_dim, widths[0] * 16)
+        self.norm = nn.Sequential(nn.BatchNorm2d(widths[0]) if norm else nn.Identity(), nn.ReLU(inplace=True))
+        self.up = nn.Sequential(*(upconv(a, b, kernel, norm) for a, b in zip(widths, widths[1:], strict=False)))
+        self.last = upconv(widths[-1], 3, kernel, act=None)
+
+    def forward(self, z):
+        x = self.norm(self.first(z).unflatten(1, (-1, 4, 4)))                             # (B, 8 width, 4, 4)
+        return torch.tanh(self.last(self.up(x)).float())
+
+
+def downs(width, size=64, kernel=4, norm=False, spectral=False):
+    """Convolutions of stride 2, from (B, 3, size, size) to (B, 8 width, 4, 4): the trunk of discriminators and encoders.
+
+    The first layer has no batch norm, as the DCGAN guidelines say (Radford et al. 2016, section 3).
+    """
+    layers = (size // 4).bit_length() - 1
+    widths = [3, *(min(width << i, 8 * width) for i in range(layers))]
+    pairs = zip(widths, widths[1:], strict=False)
+    return nn.Sequential(*(conv(a, b, kernel, 2, norm=norm and i > 0, act="leaky", spectral=spectral)
+                           for i, (a, b) in enumerate(pairs)))
+
+
+class Encoder(nn.Module):
+    """Images (B, 3, size, size) -> mean and log-variance of their latents, (B, z_dim) each: the encoder of a VAE."""
+
+    def __init__(self, z_dim, width, size=64, norm=False):
+        super().__init__()
+        self.downs = downs(width, size, norm=norm)
+        self.vector = nn.Linear(16 * self.downs[-1][0].out_channels, 2 * z_dim)
+
+    def forward(self, image):
+        mean, log_var = self.vector(self.downs(image).flatten(1)).float().chunk(2, 1)
+        return mean, log_var.clamp(-10, 10)         # exp() of an untrained output must not overflow

@@ -51,3 +51,16 @@ def supervised(logits, labels):
     """Cross entropy of the n real classes, given that the face is real: (B, n + 1) logits, labels (B,), -1 = unknown."""
     total = F.cross_entropy(logits[:, :-1].float(), labels, ignore_index=-1, reduction="sum")
     return total / (labels >= 0).sum().clamp(min=1)
+
+
+def elbo(pred, image, mean, log_var, noise):
+    """The two terms of a VAE's loss, -ELBO divided by the number of values of an image -> (rec, kl), scalars.
+
+    pred, image (B, 3, H, W) in [-1, 1]; mean, log_var (B, z_dim) of q(z|x). rec is the Gaussian negative log likelihood
+    ||x - G(z)||^2 / (2 noise^2) without its constant, kl is KL(q(z|x) || N(0, 1)). noise: the standard deviation of a
+    value that G(z) leaves unexplained; larger means fewer details and latents nearer to the prior. Kingma and Welling
+    2014, eq. 10 and appendix B.
+    """
+    rec = (pred.float() - image).pow(2).mean() / (2 * noise ** 2)
+    kl = 0.5 * (mean ** 2 + log_var.exp() - 1 - log_var).sum(1).mean()
+    return rec, kl / image[0].numel()

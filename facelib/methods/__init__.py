@@ -3,6 +3,7 @@
 import importlib
 
 METHODS = {
+    "dcgan": "facelib.methods.dcgan:DCGAN",
     "glcic": "facelib.methods.glcic:GLCIC",
     "judges": "facelib.methods.judges:Judges",
 }

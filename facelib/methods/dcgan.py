@@ -1,0 +1,177 @@
+"""Deep convolutional generative adversarial network (Radford, Metz and Chintala, ICLR 2016), for semantic inpainting.
+
+A generator makes faces of latents, a discriminator tells them from real ones. `seed` is the network of the student
+project; `book` keeps its shape and adds what has been learnt since: spectral normalisation instead of batch norm, kernels
+without a checkerboard, averaged weights, and a generator that begins as the decoder of a VAE and stays anchored to real
+faces through its encoder (Larsen et al. 2016), so that a modest training already knows what a face is.
+
+The walk of one latent: z (100,) -> fully connected to (256, 4, 4) -> four fractionally strided convolutions -> face
+(3, 64, 64) in [-1, 1] -> D's logit. Completion goes the other way: see `complete`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from facelib import losses
+from facelib.features import PerceptualLoss
+from facelib.layers import Encoder, Generator, downs
+from facelib.train import Method, frozen
+
+
+@dataclass(frozen=True)
+class DCGANConfig:
+    """The defaults are the published configuration of the student project (preset `seed`)."""
+
+    size: int = 64                      # pixels, 4 times a power of two
+    z_dim: int = 100                    # length of the latent
+    latents: str = "uniform"            # "uniform" in [-1, 1], or "normal" N(0, 1)
+    width: int = 16                     # channels of G's last layer but one; 8x at 4x4
+    d_width: int = 16                   # channels of D's first layer; 8x at 4x4
+    d_features: int = 64                # length of D's fully connected layer
+    kernel: int = 5                     # of all convolutions
+    batch_norm: bool = True             # in both networks, but not at G's output and D's input
+    spectral_norm: bool = False         # in D instead: keeps its gradients bounded (Miyato et al. 2018)
+    steps: tuple = (0, 0, 5000)         # optimiser steps of the phases autoencoder, discriminator, adversarial
+    batch_size: int = 300               # images
+    lr: float = 3e-4                    # Adam's step size
+    d_lr: float = 3e-4                  # of the discriminator
+    beta1: float = 0.5                  # of Adam in the adversarial phases
+    start_lr: float = 1e-3              # of the autoencoder phase
+    saturating_loss: bool = False       # False is -log D(fake), True log(1 - D(fake))
+    label_smoothing: float = 1.0        # D's target for real faces; 1 switches it off
+    noise: float = 0.35                 # standard deviation of a value that the autoencoder leaves unexplained
+    anchor: float = 0.0                 # weight of the autoencoder's loss in the adversarial phase; 0 builds no encoder
+    perceptual: float = 0.0             # weight of the perceptual distance beside it
+    ema_decay: float = 0.999            # per step; the averaged generator is the one that is used
+
+    def __post_init__(self):
+        if self.size < 8 or self.size & (self.size - 1):
+            raise ValueError(f"size must be a power of two, 8 or more, got {self.size}")
+        if self.latents not in ("uniform", "normal"):
+            raise ValueError(f"latents must be uniform or normal, got {self.latents!r}")
+        if self.steps[0] and not self.anchor:
+            raise ValueError("the autoencoder phase needs an encoder: set anchor above 0, or steps[0] to 0")
+
+
+class Discriminator(nn.Module):
+    """Faces (B, 3, size, size) -> logits (B, 1): above 0 means real."""
+
+    def __init__(self, cfg):
+        super().__init__()
+        wrap = nn.utils.parametrizations.spectral_norm if cfg.spectral_norm else (lambda layer: layer)
+        trunk = downs(cfg.d_width, cfg.size, cfg.kernel, cfg.batch_norm and not cfg.spectral_norm, cfg.spectral_norm)
+        inner = 16 * trunk[-1][0].out_channels
+        self.layers = nn.Sequential(trunk, nn.Flatten(), wrap(nn.Linear(inner, cfg.d_features)),
+                                    nn.LeakyReLU(0.2, inplace=True), wrap(nn.Linear(cfg.d_features, 1)))
+
+    def forward(self, image):
+        return self.layers(image).float()
+
+
+class DCGAN(Method):
+    """`sample(n)` draws faces of nobody."""
+
+    Config = DCGANConfig
+    presets = {
+        "seed": DCGANConfig(),
+        "book": DCGANConfig(latents="normal", width=48, d_width=32, kernel=4, batch_norm=False, spectral_norm=True,
+                            steps=(3500, 200, 10000), batch_size=32, lr=2e-4, d_lr=2e-4, anchor=1.0, perceptual=1.0),
+        "smoke": DCGANConfig(size=32, z_dim=16, latents="normal", width=8, d_width=8, d_features=16, kernel=4,
+                             batch_norm=False, spectral_norm=True, steps=(12, 4, 12), batch_size=8, lr=1e-3, d_lr=1e-3,
+                             anchor=1.0, ema_decay=0.9),
+    }
+    ema = ("G",)
+    ships = ("G_ema", "D")
+
+    def build(self, cfg):
+        self.G = Generator(cfg.z_dim, cfg.width, cfg.size, cfg.kernel, cfg.batch_norm)
+        self.D = Discriminator(cfg)
+        trained = [*self.G.parameters()]
+        if cfg.anchor:
+            self.E = Encoder(cfg.z_dim, cfg.d_width, cfg.size)
+            trained += self.E.parameters()
+            self.opt_E = torch.optim.Adam(trained, cfg.start_lr, betas=(0.9, 0.99))
+        if cfg.perceptual:
+            self.perceptual = PerceptualLoss()
+        self.opt_G = torch.optim.Adam(trained, cfg.lr, betas=(cfg.beta1, 0.99))
+        self.opt_D = torch.optim.Adam(self.D.parameters(), cfg.d_lr, betas=(cfg.beta1, 0.99))
+
+    def adopt(self, faces):
+        if tuple(faces.size) != (self.cfg.size, self.cfg.size):
+            raise ValueError(f"this DCGAN trains on faces of {self.cfg.size}x{self.cfg.size} pixels, got {faces.name} with "
+                             f"{faces.size[0]}x{faces.size[1]}; load them with size={self.cfg.size}, or change cfg.size")
+
+    def phases(self):
+        return list(zip(("autoencoder", "discriminator", "adversarial"), self.cfg.steps, strict=True))
+
+    def prior(self, n, generator):
+        """n latents of the prior, drawn on the CPU -> (n, z_dim)."""
+        if self.cfg.latents == "uniform":
+            return torch.rand(n, self.cfg.z_dim, generator=generator) * 2 - 1
+        return torch.randn(n, self.cfg.z_dim, generator=generator)
+
+    def encoded(self, image):
+        """Latents drawn from the encoder's answer to faces, and its mean and log-variance: (B, z_dim) each."""
+        mean, log_var = self.E(image)
+        noise = self.draw(len(image), lambda n, g: torch.randn(n, self.cfg.z_dim, generator=g)).to(mean)
+        return mean + (log_var / 2).exp() * noise, mean, log_var
+
+    def autoencoding(self, pred, image, mean, log_var, perceptual=0.0):
+        """The anchor: the VAE's two terms, and the perceptual distance -> (loss, log)."""
+        rec, kl = losses.elbo(pred, image, mean, log_var, self.cfg.noise)
+        log, loss = {"rec": rec, "kl": kl}, rec + kl
+        if perceptual:
+            log["perc"] = self.perceptual(pred, image)
+            loss = loss + perceptual * log["perc"]
+        return loss, log
+
+    def step(self, batch, phase):
+        cfg, image, log = self.cfg, batch["image"], {}                                    # (B, 3, H, W)
+        if phase == "autoencoder":
+            with self.autocast():
+                z, mean, log_var = self.encoded(image)
+                loss, log = self.autoencoding(self.G(z), image, mean, log_var)
+            self.update(loss, self.opt_E)
+            return log
+
+        # With an anchor, a quarter of the latents come from real faces, and G must make these faces of them again.
+        some = image[:len(image) // 4] if cfg.anchor else image[:0]
+        z = self.draw(len(image) - len(some), self.prior).to(image)
+        with self.autocast(), torch.set_grad_enabled(phase == "adversarial"):
+            if len(some):
+                found, mean, log_var = self.encoded(some)
+                z = torch.cat([found, z])
+            fake = self.G(z)
+        with self.autocast():
+            # One batch of real, one of fake faces: batch norm must not see them mixed (DCGAN guidelines).
+            real, judged = self.D(image), self.D(fake.detach())
+        loss_D = losses.gan_D(real, judged, cfg.label_smoothing)
+        self.update(loss_D, self.opt_D)
+        log = {"loss_D": loss_D, "D_real": real.sigmoid().mean(), "D_fake": judged.sigmoid().mean()}
+
+        if phase == "adversarial":
+            with frozen(self.D), self.autocast():
+                log["adv"] = loss_G = losses.gan_G(self.D(fake), cfg.saturating_loss)
+                if len(some):
+                    loss, terms = self.autoencoding(fake[:len(some)], some, mean, log_var, cfg.perceptual)
+                    loss_G, log = loss_G + cfg.anchor * loss, log | terms
+            self.update(loss_G, self.opt_G)
+            log["loss_G"] = loss_G
+        return log
+
+    @torch.no_grad()
+    def sample(self, n, seed=0, spread=1.0):
+        """n faces of nobody -> (n, 3, size, size) in [-1, 1]; the same seed gives the same faces.
+
+        spread: latents are multiplied by it. Below 1 the faces are more typical and less varied (the truncation of
+        Brock et al. 2019, without its threshold).
+        """
+        z = self.prior(n, torch.Generator().manual_seed(seed)).to(next(self.G.parameters()).device)
+        with self.evaluating():
+            return torch.cat([self.G_ema(part) for part in (spread * z).split(256)])
+
+    def preview(self, image):
+        """Rows for the sample sheet: eight faces of nobody twice, the same at every step."""
+        return list(self.sample(2 * len(image)).to(image).split(len(image)))
