@@ -64,3 +64,51 @@ def elbo(pred, image, mean, log_var, noise):
     rec = (pred.float() - image).pow(2).mean() / (2 * noise ** 2)
     kl = 0.5 * (mean ** 2 + log_var.exp() - 1 - log_var).sum(1).mean()
     return rec, kl / image[0].numel()
+
+
+POOLING = {"average": F.avg_pool2d, "max": F.max_pool2d, "none": lambda image, _: image}
+
+
+def encoding_cost(pred, image, pooling="average", reduction="sum", weight=None):
+    """Squared error between pictures pooled over 4x4 pixels: the enc_cost of the adversarial denoising autoencoder.
+
+    pred, image (B, 3, H, W) in [-1, 1]. pooling: one of POOLING. reduction: "sum" adds up the values of a picture and takes
+    the mean over the batch; "mean" is the mean over all values. weight: of each pixel's error (B, 1, H, W), averaged over
+    what is pooled; default 1.
+    """
+    weight = torch.ones_like(image[:, :1]) if weight is None else weight
+    weight = weight if pooling == "none" else F.avg_pool2d(weight, 4)
+    error = weight * (POOLING[pooling](pred.float(), 4) - POOLING[pooling](image, 4)) ** 2
+    if reduction == "sum":
+        return error.sum() / len(image)
+    return error.sum() / (image.shape[1] * weight.sum()).clamp(min=1)
+
+
+def context_weights(mask, window=7):
+    """How much each known pixel says about the hole: the share of hole pixels in the window around it, 0 in the hole.
+
+    mask (B, 1, H, W) with 1 = hole -> (B, 1, H, W) in [0, 1]. window: odd, pixels; 7 in the paper, 15 in its authors'
+    code. At the picture's border the window is cut off: the share is taken of the pixels that are inside. A known pixel
+    whose window meets no hole weighs nothing. Yeh et al. 2017, eq. 3.
+    """
+    if window % 2 == 0:
+        raise ValueError(f"window must be odd, so that it has a middle, got {window}")
+    share = F.avg_pool2d(mask.float(), window, 1, window // 2, count_include_pad=False)
+    return (1 - mask.float()) * share
+
+
+def context(pred, image, weights):
+    """Context loss of each face: ||W (G(z) - y)||_1, summed over pixels and channels.
+
+    pred, image (B, 3, H, W) in [-1, 1], weights (B or 1, 1, H, W) -> (B,). Yeh et al. 2017, eq. 4.
+    """
+    return (weights * (pred.float() - image).abs()).flatten(1).sum(1)
+
+
+def prior(fake):
+    """Prior loss of each face: log(1 - D(G(z))), the lower the more D takes the face for a real one.
+
+    fake: D's logits of generated faces, (B, 1) -> (B,). Taken from the logits, it is exact where 1 - D is too small for a
+    float. Its weight is called lambda. Yeh et al. 2017, eq. 5.
+    """
+    return -F.softplus(fake.float()).sum(1)

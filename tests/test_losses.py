@@ -111,3 +111,57 @@ def test_reconstruction_does_not_depend_on_the_size_of_the_hole():
         mask[..., :side, :side] = 1
         assert losses.reconstruction(pred, image, mask).item() == pytest.approx(0.25)
     assert losses.reconstruction(pred, image, torch.zeros(2, 1, 8, 8)).item() == 0
+
+
+# -- semantic inpainting -----------------------------------------------------------------------------------------------
+
+def test_context_weights_of_a_hole_that_was_counted_by_hand():
+    """A 2x2 hole in a corner region of 5x5, window 3; windows are cut off at the border."""
+    mask = torch.zeros(1, 1, 5, 5)
+    mask[..., 1:3, 1:3] = 1
+    n = 9.0
+    expected = torch.tensor([[1 / 4, 2 / 6, 2 / 6, 1 / 6, 0],
+                             [2 / 6, 0, 0, 2 / n, 0],
+                             [2 / 6, 0, 0, 2 / n, 0],
+                             [1 / 6, 2 / n, 2 / n, 1 / n, 0],
+                             [0, 0, 0, 0, 0]])
+    assert torch.allclose(losses.context_weights(mask, 3)[0, 0], expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("window", [7, 15])
+def test_context_weights_are_the_shares_counted_one_by_one(window):
+    mask = (torch.rand(2, 1, 20, 17, generator=torch.Generator().manual_seed(0)) < 0.2).float()
+    mask[1, :, 5:15, :9] = 1
+    weights = losses.context_weights(mask, window)
+    half = window // 2
+    for b, y, x in [(0, 0, 0), (0, 19, 16), (0, 10, 8), (1, 4, 3), (1, 9, 12), (1, 19, 0), (0, 3, 16)]:
+        around = mask[b, 0, max(y - half, 0):y + half + 1, max(x - half, 0):x + half + 1]
+        expected = 0 if mask[b, 0, y, x] else around.sum() / around.numel()
+        assert weights[b, 0, y, x].item() == pytest.approx(float(expected), abs=1e-6)
+    assert not weights[mask > 0.5].any() and weights.max() <= 1
+    assert torch.equal(losses.context_weights(mask.bool(), window), weights)
+
+
+def test_context_weights_without_a_hole_or_without_anything_else():
+    assert not losses.context_weights(torch.zeros(1, 1, 8, 8)).any() and not losses.context_weights(torch.ones(1, 1, 8, 8)).any()
+    with pytest.raises(ValueError, match="window must be odd, so that it has a middle, got 8"):
+        losses.context_weights(torch.ones(1, 1, 8, 8), 8)
+
+
+def test_context_is_a_weighted_sum_for_each_face():
+    generator = torch.Generator().manual_seed(0)
+    pred, image = (torch.rand(2, 3, 6, 5, generator=generator) * 2 - 1 for _ in range(2))
+    weights = torch.rand(1, 1, 6, 5, generator=generator)
+    expected = [sum(float(weights[0, 0, y, x] * (pred[b, c, y, x] - image[b, c, y, x]).abs())
+                    for c in range(3) for y in range(6) for x in range(5)) for b in range(2)]
+    assert losses.context(pred, image, weights).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_prior_is_log_of_one_minus_D_and_stays_exact_where_D_is_sure():
+    expected = (1 - probability(LOGITS)).log()
+    assert losses.prior(LOGITS[:, None]).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    sure = torch.tensor([[60.0], [-60.0]], requires_grad=True)              # 1 - D is 0 as a float
+    values = losses.prior(sure)
+    assert values.tolist() == pytest.approx([-60, 0], abs=1e-6)
+    values.sum().backward()
+    assert sure.grad.flatten().tolist() == pytest.approx([-1, 0], abs=1e-6)
