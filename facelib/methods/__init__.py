@@ -3,9 +3,12 @@
 import importlib
 
 METHODS = {
+    "context_encoder": "facelib.methods.context_encoder:ContextEncoder",
     "dcgan": "facelib.methods.dcgan:DCGAN",
+    "denoising": "facelib.methods.denoising:DenoisingAutoencoder",
     "glcic": "facelib.methods.glcic:GLCIC",
     "judges": "facelib.methods.judges:Judges",
+    "vae": "facelib.methods.vae:VAE",
 }
 
 
