@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from facelib import losses
+from facelib import losses, masks
 from facelib.features import PerceptualLoss
+from facelib.latent_search import search
 from facelib.layers import Encoder, Generator, downs
 from facelib.train import Method, frozen
 
@@ -45,6 +46,13 @@ class DCGANConfig:
     anchor: float = 0.0                 # weight of the autoencoder's loss in the adversarial phase; 0 builds no encoder
     perceptual: float = 0.0             # weight of the perceptual distance beside it
     ema_decay: float = 0.999            # per step; the averaged generator is the one that is used
+    search_steps: int = 100             # of the search for the latents of a face with a hole
+    search_lr: float = 0.1              # Adam's first step size in it
+    search_window: int = 15             # pixels, odd: what is a known pixel's neighbourhood for the context loss
+    search_prior: float = 0.1           # lambda: weight of log(1 - D(face)) beside the context loss
+    search_pull: float = 0.3            # weight of ||z||^2 beside it: a pull towards the most likely latents
+    search_candidates: int = 128        # latents that are tried before a search
+    search_starts: int = 1              # of them, the best for a face, from which it is searched for
 
     def __post_init__(self):
         if self.size < 8 or self.size & (self.size - 1):
@@ -77,10 +85,10 @@ class DCGAN(Method):
     presets = {
         "seed": DCGANConfig(),
         "book": DCGANConfig(latents="normal", width=48, d_width=32, kernel=4, batch_norm=False, spectral_norm=True,
-                            steps=(3500, 200, 10000), batch_size=32, lr=2e-4, d_lr=2e-4, anchor=1.0, perceptual=1.0),
+                            steps=(3500, 200, 10000), batch_size=32, lr=3e-4, d_lr=4e-4, noise=0.7, anchor=5.0, perceptual=0.3),
         "smoke": DCGANConfig(size=32, z_dim=16, latents="normal", width=8, d_width=8, d_features=16, kernel=4,
                              batch_norm=False, spectral_norm=True, steps=(12, 4, 12), batch_size=8, lr=1e-3, d_lr=1e-3,
-                             anchor=1.0, ema_decay=0.9),
+                             anchor=1.0, ema_decay=0.9, search_steps=10, search_candidates=8, search_starts=2),
     }
     ema = ("G",)
     ships = ("G_ema", "D")
@@ -171,6 +179,54 @@ class DCGAN(Method):
         z = self.prior(n, torch.Generator().manual_seed(seed)).to(next(self.G.parameters()).device)
         with self.evaluating():
             return torch.cat([self.G_ema(part) for part in (spread * z).split(256)])
+
+    def project(self, z):
+        """Latents back to where G knows them: the cube of uniform ones, the ball near whose surface normal ones lie."""
+        if self.cfg.latents == "uniform":
+            return z.clamp(-1, 1)
+        return z * (self.cfg.z_dim ** 0.5 / z.norm(dim=1, keepdim=True).clamp(min=1e-9)).clamp(max=1)
+
+    def search(self, image, mask, steps=None, every=0):
+        """The generated faces that fit the known pixels: a search for the latents of each -> latent_search.Found.
+
+        image, mask: as for `complete`. steps: by default the configuration's. every: keep the faces of each so-manyth
+        step in `.history`. What is minimised is ||W (G(z) - y)||_1 + lambda log(1 - D(G(z))) (Yeh et al. 2017, eq. 3-5)
+        and a pull of ||z||^2, over z in the cube or ball that `project` keeps it in.
+        """
+        masks.check(image, mask)
+        cfg = self.cfg
+        if tuple(image.shape[-2:]) != (cfg.size, cfg.size):
+            raise ValueError(f"height and width must be {cfg.size}, the size of this DCGAN's faces, got "
+                             f"{tuple(image.shape[-2:])}; resize or pad")
+        mask = mask.float().expand(len(image), -1, -1, -1)
+        known = masks.composite(image.float(), mask, torch.zeros(1).to(mask))             # no true pixel of the hole goes on
+        weights = losses.context_weights(mask, cfg.search_window)
+
+        def unlikely(pred, z):
+            return cfg.search_prior * losses.prior(self.D(pred)) + cfg.search_pull * z.pow(2).sum(1)
+
+        with self.evaluating(), frozen(self.D):
+            # All faces choose among the same candidates, so that none depends on the others of its batch.
+            z = self.prior(cfg.search_candidates, torch.Generator().manual_seed(0)).to(known)
+            z = torch.cat([torch.zeros_like(z[:1]), z])
+            with torch.no_grad():
+                faces = self.G_ema(z)
+                alone = unlikely(faces, z)
+                loss = torch.stack([losses.context(faces, *one) + alone for one in zip(known, weights, strict=True)])
+            chosen = loss.topk(cfg.search_starts, largest=False).indices                  # (B, starts)
+            return search(self.G_ema, lambda pred, z: losses.context(pred, known, weights) + unlikely(pred, z),
+                          *z[chosen].unbind(1), steps=cfg.search_steps if steps is None else steps, lr=cfg.search_lr,
+                          project=self.project, every=every)
+
+    @torch.no_grad()
+    def complete(self, image, mask):
+        """Fill the holes: image (B, 3, H, W) in [-1, 1], mask (B, 1, H, W) or (1, 1, H, W), 1 = hole -> (B, 3, H, W).
+
+        H and W are `cfg.size`. The holes may have any form: the networks were trained without one. Known pixels come back
+        bit-identical; the hole's own pixels are never read. Composited: `facelib.blending` hides the seam.
+        """
+        found = self.search(image, mask)
+        return masks.composite(image, mask, found.images.to(image.dtype))
 
     def preview(self, image):
         """Rows for the sample sheet: eight faces of nobody twice, the same at every step."""
