@@ -1,0 +1,30 @@
+"""A generator's strip over training: python tools/strip.py RUN OUT.jpg [ROWS]
+
+The sample sheets of a run folder show the same latents at every saved step. Evenly spaced, their first rows are put
+below one another; the steps are printed, from the top, because a picture of pictures carries no text.
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+
+def strip(run, out, rows=8, side=64):
+    """Write the strip of `rows` steps to `out` -> the steps."""
+    sheets = sorted(Path(run, "samples").glob("*.png"))
+    if len(sheets) < rows:
+        raise SystemExit(f"expected at least {rows} sample sheets in {run}/samples, found {len(sheets)}")
+    chosen = [sheets[round(i * (len(sheets) - 1) / (rows - 1))] for i in range(rows)]
+    first = Image.open(chosen[0])
+    picture = Image.new("RGB", (first.width, side * rows))
+    for i, sheet in enumerate(chosen):
+        picture.paste(Image.open(sheet).crop((0, 0, first.width, side)), (0, side * i))
+    picture.save(out, quality=90)
+    return [int(sheet.stem) for sheet in chosen]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        raise SystemExit(__doc__)
+    print(*strip(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])))
