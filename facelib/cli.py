@@ -6,7 +6,6 @@ Ctrl-C with 130. `python -X dev -m facelib ...` shows the traceback of what went
 
 import dataclasses
 import functools
-import glob
 import json
 import math
 import os
@@ -135,87 +134,47 @@ def parse_data(spec, size, root=None):
 
 
 def complete(photo: Path, /, *, hole: str | None = None, mask: Path | None = None, method: str = "glcic",
-             eyes: str | None = None, out: Path | None = None, blend: bool = True):
+             eyes: str | None = None, out: Path | None = None, blend: bool = True, every: int | None = None):
     """Fill a hole in the face of a photograph, or of every photograph of a folder.
 
     What appears in the hole is invented by a network: it is not what was there.
 
     Args:
         photo: a picture, or a folder of pictures.
-        hole: the hole as x,y,width,height in pixels of the photograph.
+        hole: the hole as x,y,width,height in pixels of the photograph; or centre, the middle of a picture that is nothing
+            but an aligned face.
         mask: or the hole as a picture of the photograph's size, white where it is; for a folder of photographs also
             a folder of masks of the same names.
         method: the name of published weights (facelib info lists them), or a run folder.
         eyes: x,y,x,y in pixels, where no face is found or the wrong one.
         out: the picture to write, by default PHOTO-completed.png (a folder: PHOTO-completed/).
         blend: hide the seam of the hole (Poisson blending).
+        every: of a method that searches (dcgan), also write each so-manyth step: beside NAME.png a folder NAME/ with
+            0000.png, 0050.png, ...
     """
-    from facelib.photo import complete_photo
+    from facelib import photo as photos
 
-    options = {"hole": hole and numbers(hole, "--hole", "x,y,width,height"),
+    options = {"hole": hole if hole in photos.CENTRE else hole and numbers(hole, "--hole", "x,y,width,height"),
                "eyes": eyes and numbers(eyes, "--eyes", "x,y,x,y"), "blend": blend}
     if (hole is None) == (mask is None):
         raise ValueError("say where the hole is: either --hole x,y,width,height or --mask PICTURE")
     if not photo.exists():
         raise FileNotFoundError(f"expected a picture or a folder, found no {photo}")
     network = _network(method)
+    if every is not None:
+        photos.check_search(network, every)
     if photo.is_dir():
-        return _complete_folder(photo, out or photo.with_name(f"{photo.name}-completed"), mask, network, options)
+        out = out or photo.with_name(f"{photo.name}-completed")
+        done, skipped = photos.complete_folder(photo, out, network, every, mask, **options)
+        print(f"{done} of {done + len(skipped)} photographs completed, in {out}")
+        for line in skipped:
+            print(f"skipped {line}", file=sys.stderr)
+        return 0 if done else 1
     out = out or photo.with_name(f"{photo.stem}-completed.png")
     if out.exists() and out.samefile(photo):
         raise ValueError(f"--out would overwrite the photograph {photo}; choose another name")
-    _save(_named(photo, complete_photo, photo, network, mask=mask, **options), out)
+    photos.complete_file(photo, out, network, every, mask=mask, **options)
     print(out)
-
-
-def _complete_folder(photos, out, mask, network, options):
-    from tqdm import tqdm
-
-    from facelib.data import pack
-    from facelib.photo import complete_photo
-
-    names = pack.scan(photos, deep=True).names
-    if not names:
-        raise FileNotFoundError(f"expected pictures in {photos}, found none")
-    if out.resolve().is_relative_to(photos.resolve()):
-        raise ValueError(f"the completed pictures must go to another folder than {photos}, got {out}")
-    skipped = []
-    for name in tqdm(names, desc="completing", unit="photo"):
-        try:
-            drawn = _mask_of(mask, Path(name)) if mask is not None and mask.is_dir() else mask
-            result = complete_photo(photos / name, network, mask=drawn, **options)
-            _save(result, out / Path(name).with_suffix(".png"))
-        except (ValueError, OSError) as error:
-            skipped.append(f"{name}: {str(error).removeprefix(f'{photos / name}: ')}")
-    print(f"{len(names) - len(skipped)} of {len(names)} photographs completed, in {out}")
-    for line in skipped:
-        print(f"skipped {line}", file=sys.stderr)
-    return 1 if len(skipped) == len(names) else 0
-
-
-def _mask_of(folder, name):
-    """The mask of a photograph in a folder of masks: the same name, whatever its ending."""
-    found = sorted(folder.joinpath(name.parent).glob(f"{glob.escape(name.stem)}.*"))
-    if not found:
-        raise FileNotFoundError(f"no mask of this name in {folder}")
-    return found[0]
-
-
-def _named(photo, function, *args, **options):
-    """Call; an error that does not name the photograph gets its name."""
-    try:
-        return function(*args, **options)
-    except ValueError as error:
-        raise error if str(photo) in str(error) else ValueError(f"{photo}: {error}") from error
-
-
-def _save(picture, out):
-    from facelib.data.images import SUFFIXES
-
-    if out.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--out must end in one of {', '.join(SUFFIXES)}, got {out}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(out, **({"quality": 95} if out.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}))
 
 
 def numbers(text, option, form):

@@ -1,17 +1,22 @@
 """A hole in a photograph, filled at the photograph's own resolution: align, complete, blend, write back."""
 
+import glob
 import os
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from tqdm import tqdm
 
 from facelib import blending, masks
-from facelib.data.align import align
-from facelib.data.images import decode, read_mask
+from facelib.data import pack
+from facelib.data.align import TEMPLATES, align
+from facelib.data.images import SUFFIXES, decode, read_mask
 from facelib.extras import need
 
+CENTRE = ("centre", "center")
 FINEST = 256   # pixels: the largest side at which the seam is blended, a second or so of sparse solving
 
 
@@ -28,6 +33,102 @@ def complete_photo(picture, method, hole=None, mask=None, eyes=None, blend=True)
     Raises NoFaceError when no face is found, DecodeError for a bad file, ValueError for a hole that is empty, lies
     outside the photograph or outside the aligned face, and for a mask of another size.
     """
+    complete = lambda image, holes: [method.complete(image, holes)]
+    return _fill(picture, method, complete, hole, mask, eyes, blend)[0]
+
+
+def recovery(picture, method, every, hole=None, mask=None, eyes=None, blend=True):
+    """The steps in which a search fills a hole: (the photograph completed, {step: the photograph as it was then}).
+
+    method: one that searches, with `search(image, mask, every=)` and its `.history` (DCGAN). every: keep each so-manyth
+    step, from step 0. The other arguments, and what is raised, as for `complete_photo`; ValueError also for a method
+    that has no intermediate results.
+    """
+    check_search(method, every)
+    steps = []
+
+    def complete(image, holes):
+        found = method.search(image, holes, every=every)
+        steps.extend(found.history)
+        return [masks.composite(image, holes, pred.to(image)) for pred in (found.images, *found.history.values())]
+
+    last, *before = _fill(picture, method, complete, hole, mask, eyes, blend)
+    return last, dict(zip(steps, before, strict=True))
+
+
+def complete_file(path, out, method, every=None, **options):
+    """Complete the photograph of a file into the file `out`; with `every`, a search's steps into a folder beside it.
+
+    The steps of out/NAME.png are out/NAME/0000.png, 0050.png, ... options: as for `complete_photo`; hole="centre" is the
+    middle of a picture that is nothing but an aligned face. Raises ValueError, which names the file.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--out must end in one of {', '.join(SUFFIXES)}, got {out}")
+    try:
+        if options["hole"] in CENTRE:
+            options |= _middle_of_face(path)
+        if every is None:
+            last, steps = complete_photo(path, method, **options), {}
+        else:
+            last, steps = recovery(path, method, every, **options)
+    except ValueError as error:
+        raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
+    pictures = {out: last, **{out.with_suffix("") / f"{step:04}.png": picture for step, picture in steps.items()}}
+    for place, picture in pictures.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(place, **({"quality": 95} if place.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}))
+
+
+def complete_folder(folder, out, method, every=None, mask=None, **options):
+    """`complete_file` for all photographs of a folder and its subfolders -> (how many were done, why others were not).
+
+    mask: one for all, or a folder with a mask of each photograph's name.
+    """
+    names = pack.scan(folder, deep=True).names
+    if not names:
+        raise FileNotFoundError(f"expected pictures in {folder}, found none")
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"the completed pictures must go to another folder than {folder}, got {out}")
+    skipped = []
+    for name in tqdm(names, desc="completing", unit="photo"):
+        try:
+            drawn = _mask_of(mask, Path(name)) if mask is not None and mask.is_dir() else mask
+            complete_file(folder / name, out / Path(name).with_suffix(".png"), method, every, mask=drawn, **options)
+        except (ValueError, OSError) as error:
+            skipped.append(f"{name}: {str(error).removeprefix(f'{folder / name}: ')}")
+    return len(names) - len(skipped), skipped
+
+
+def _mask_of(folder, name):
+    """The mask of a photograph in a folder of masks: the same name, whatever its ending."""
+    found = sorted(folder.joinpath(name.parent).glob(f"{glob.escape(name.stem)}.*"))
+    if not found:
+        raise FileNotFoundError(f"no mask of this name in {folder}")
+    return found[0]
+
+
+def check_search(method, every):
+    """Refuse, with ValueError, a method that has no intermediate results, and intervals that are none."""
+    if not hasattr(method, "search"):
+        raise ValueError(f"{type(method).__name__} completes in one pass and has no intermediate results; leave out every, or "
+                         "use a method that searches (dcgan)")
+    if every < 1:
+        raise ValueError(f"every must be a number of steps, 1 or more, got {every}")
+
+
+def _middle_of_face(picture):
+    """A path to a picture that is an aligned face -> {"hole": the half in its middle, "eyes": where the framing has them}."""
+    width, height = decode(picture).size
+    if width != height:
+        raise ValueError(f"a centre hole is for aligned faces, which are square, got {width}x{height} pixels; align them first "
+                         "(facelib align), or give the hole as x,y,width,height")
+    side = round(width / 2)
+    return {"hole": ((width - side) // 2, (width - side) // 2, side, side),
+            "eyes": tuple(width * place - 0.5 for eye in TEMPLATES["celeba"]["eyes"] for place in eye)}
+
+
+def _fill(picture, method, complete, hole, mask, eyes, blend):
+    """`complete_photo` with several completions: complete(image, mask) gives a list of them -> list of PIL."""
     photo = decode(picture) if isinstance(picture, (str, os.PathLike)) else _rgb(picture)
     where = _hole(photo, hole, mask)                                                      # bool (H, W)
     size = getattr(getattr(method, "cfg", None), "size", 64)
@@ -35,18 +136,20 @@ def complete_photo(picture, method, hole=None, mask=None, eyes=None, blend=True)
     merge = blending.poisson if blend else lambda image, completed, mask: masks.composite(image, mask, completed)
     face = align(covered, size, eyes)
     image, holes = face.tensor(), face.hole(where)
-    pred = method.complete(image.to(_device(method)), holes.to(_device(method))).float().cpu()
-    # Blended here too, so that scaling up does not smear the step at the seam over pixels inside the hole.
-    completed = merge(image, pred, holes)
-
     # Then the seam is blended at the photograph's resolution, or as near to it as a sparse solve allows.
     zoom = np.sqrt(np.abs(np.linalg.det(face.matrix[:, :2])))                             # crop pixels per pixel
     side = int(np.clip(np.ceil(size / zoom), size, max(size, FINEST)))
     fine = align(covered, side, face.eyes)
-    completed = F.interpolate(completed, (side, side), mode="bicubic", align_corners=False).clamp(-1, 1)
-    completed = merge(fine.tensor(), completed, fine.hole(where))
-    result = np.asarray(fine.paste_back(completed, where))
-    return Image.fromarray(np.where(where[..., None], result, np.asarray(photo)))
+
+    def back(completed):
+        # Blended here too, so that scaling up does not smear the step at the seam over pixels inside the hole.
+        completed = merge(image, completed.float().cpu(), holes)
+        completed = F.interpolate(completed, (side, side), mode="bicubic", align_corners=False).clamp(-1, 1)
+        completed = merge(fine.tensor(), completed, fine.hole(where))
+        result = np.asarray(fine.paste_back(completed, where))
+        return Image.fromarray(np.where(where[..., None], result, np.asarray(photo)))
+
+    return [back(one) for one in complete(image.to(_device(method)), holes.to(_device(method)))]
 
 
 def _rgb(picture):

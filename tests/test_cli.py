@@ -211,6 +211,42 @@ def test_complete_does_a_folder_and_skips_what_is_bad(photo, run, tmp_path, caps
     assert "expected pictures in" in fails(capsys, "complete", tmp_path / "empty", "--hole", MOUTH, "--method", run)
 
 
+@pytest.fixture(scope="module")
+def searching(pictures, tmp_path_factory):
+    """A run folder of DCGAN, which completes by a search of ten steps; after two steps on pictures of nothing."""
+    out = tmp_path_factory.mktemp("runs") / "dcgan"
+    assert cli.main(["train", "dcgan", "--preset", "smoke", "--data", f"folder:{pictures}", "--out", str(out),
+                     "--steps", "2", "--precision", "no"]) == 0
+    return out
+
+
+def test_every_keeps_the_steps_of_a_search(photo, pictures, run, searching, tmp_path, capsys):
+    """As the student project's program: a folder of aligned faces, their middle, a picture each so-manyth step."""
+    few, out = tmp_path / "faces", tmp_path / "completed"
+    few.mkdir()
+    for i in range(2):
+        noise_picture(i).save(few / f"{i}.png")
+    noise_picture(2, 40, 30).save(few / "wide.png")
+    assert cli.main(["complete", str(few), "--method", str(searching), "--hole", "centre", "--out", str(out),
+                     "--every", "4"]) == 0
+    said = capsys.readouterr()
+    assert "2 of 3 photographs completed" in said.out and "skipped wide.png: a centre hole is for aligned faces" in said.err
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.png")) == sorted(
+        ["0.png", "1.png", *(f"{i}/{step:04}.png" for i in range(2) for step in (0, 4, 8))])
+    truth, result, start = (np.asarray(Image.open(p)) for p in (few / "0.png", out / "0.png", out / "0" / "0000.png"))
+    for changed in (result != truth, start != truth):
+        changed = np.argwhere(changed.any(2))
+        assert changed.min(0).tolist() == [10, 10] and changed.max(0).tolist() == [29, 29]      # 20x20 of 40x40
+    assert not np.array_equal(result, start)
+
+    one = ["complete", photo, "--hole", MOUTH, "--eyes", EYES, "--every"]
+    assert cli.main([str(a) for a in (*one, "5", "--method", searching, "--out", tmp_path / "one.png")]) == 0
+    assert {p.name for p in (tmp_path / "one").iterdir()} == {"0000.png", "0005.png", "0010.png"}
+    assert "GLCIC completes in one pass and has no intermediate results; leave out every" in fails(
+        capsys, *one, "5", "--method", run)
+    assert "every must be a number of steps, 1 or more, got 0" in fails(capsys, *one, "0", "--method", searching)
+
+
 def test_align_does_a_folder(photo, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     Image.open(photo).save(tmp_path / "in" / "a.jpg")
