@@ -71,8 +71,9 @@ class Discriminator(nn.Module):
         wrap = nn.utils.parametrizations.spectral_norm if cfg.spectral_norm else (lambda layer: layer)
         trunk = downs(cfg.d_width, cfg.size, cfg.kernel, cfg.batch_norm and not cfg.spectral_norm, cfg.spectral_norm)
         inner = 16 * trunk[-1][0].out_channels
+        # The last layer is not normalised: it sets how sure of itself D may be. Bounded too, D hardly left 0.5.
         self.layers = nn.Sequential(trunk, nn.Flatten(), wrap(nn.Linear(inner, cfg.d_features)),
-                                    nn.LeakyReLU(0.2, inplace=True), wrap(nn.Linear(cfg.d_features, 1)))
+                                    nn.LeakyReLU(0.2, inplace=True), nn.Linear(cfg.d_features, 1))
 
     def forward(self, image):
         return self.layers(image).float()
