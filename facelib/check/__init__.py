@@ -1,6 +1,6 @@
 """The exercise checker: `check.ex("slug", answer)` says at once, offline, whether an answer is right, and hints if not."""
 
-from facelib.check import foundations, glcic
+from facelib.check import foundations, glcic, semantic
 from facelib.check.checker import EXERCISES, ex
 
-__all__ = ["EXERCISES", "ex", "foundations", "glcic"]
+__all__ = ["EXERCISES", "ex", "foundations", "glcic", "semantic"]
