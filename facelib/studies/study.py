@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from facelib import masks, metrics
 from facelib.data import load_faces
@@ -17,6 +19,49 @@ from facelib.train import fit
 
 CURVE_POINTS = 40      # of each training curve that is kept in the report
 RESAMPLES = 2000       # bootstrap samples of the test faces
+SAMPLES = 1024         # faces drawn of a generator, and train faces drawn for the floor, to compare with the test faces
+JUDGED = 64            # pixels: what the judges were trained on; smaller faces are enlarged for them
+
+
+def seen_by(judges, images):
+    """What the judges see in faces (N, 3, H, W) of any size -> as `evaluate.judge`."""
+    return judge(judges, enlarged(images), "cpu")
+
+
+def enlarged(images):
+    """Faces (N, 3, H, W) at the size that the judges know, where they are smaller."""
+    return images if images.shape[-1] >= JUDGED else F.interpolate(images, size=JUDGED, mode="bilinear")
+
+
+def completions(method, test, real, judges):
+    """Completions of the test faces under the centred hole, against these faces.
+
+    -> (figures of the set, figures per face: name -> (N,)). So is every function that a `Study` measures with; `real`
+    is what the `judges` see in the test faces (N, 3, H, W).
+    """
+    hole = masks.center(1, tuple(test.shape[-2:]))
+    completed = torch.cat([method.complete(part, hole) for part in test.split(64)])
+    seen = seen_by(judges, completed)
+    edges = [torch.stack([masks.cut(x, masks.boxes_of(hole).expand(len(x), -1)).diff(dim=d).abs().mean()
+                          for d in (2, 3)]).mean() for x in (completed, test)]
+    figures = {"fd_attr": metrics.frechet_distance(seen["features"], real["features"]),
+               "sharpness": float(edges[0] / edges[1]),                 # mean gradient in the hole, over the truth's
+               "identity": float(metrics.identity_distance(seen["identity"], real["identity"]).mean()),
+               "parameters": sum(p.numel() for p in method.G.parameters())}
+    return figures, {"hole_psnr": metrics.psnr(completed, test, hole).numpy()}
+
+
+def samples(method, test, real, judges):
+    """Faces that the generator draws of latents, as a set against the set of the test faces; see `completions`."""
+    drawn = method.sample(SAMPLES)
+    edges = [sum(x.diff(dim=d).abs().mean() for d in (2, 3)) for x in (drawn, test)]
+    with torch.no_grad():
+        features = torch.cat([judges[0].features(enlarged(part)) for part in drawn.split(64)])
+    figures = {"fd_attr": metrics.frechet_distance(features, real["features"]),
+               "sharpness": float(edges[0] / edges[1]),                 # mean gradient, over the test faces'
+               "spread": float(drawn.std(0).mean() / test.std(0).mean()),       # from face to face, over the test faces'
+               "parameters": sum(p.numel() for p in method.G.parameters())}
+    return figures, {}
 
 
 @dataclass(frozen=True)
@@ -28,6 +73,8 @@ class Study:
     variants: dict                      # name -> {field: value}; the first one is the default
     claims: dict                        # variant -> what the source says about it, in a sentence
     seeds: dict                         # variant -> seeds, where more than (0,) are run
+    measure: Callable = completions
+    curves: tuple = ("rec", "adv", "loss_G", "loss_D", "D_real", "D_fake")      # what is kept of the runs' logs
 
 
 def carry_out(name, study, out=None, runs=None, faces=None, quick=False):
@@ -37,13 +84,13 @@ def carry_out(name, study, out=None, runs=None, faces=None, quick=False):
     FaceData of the base's size, by default the rendered faces. quick: 12 steps a phase and 160 test faces, to see that
     everything works (default `out` is then nothing).
     """
-    base = replace(study.base, steps=(12,) * len(study.base.steps)) if quick else study.base
-    faces = load_faces(size=base.size) if faces is None else faces
+    faces = load_faces(size=study.base.size) if faces is None else faces
     runs = Path(runs or f"runs/study-{name}{'-quick' if quick else ''}")
     out = ("" if quick else f"book/results/{name}.json") if out is None else out
     test = faces.test.tensor(slice(0, 160 if quick else None))
     judges = load_pretrained("judge_attr"), load_pretrained("judge_identity")
-    real = judge(judges, test, "cpu")
+    real = seen_by(judges, test)
+    train = seen_by(judges, faces.train.tensor(slice(0, SAMPLES)))
     resamples = np.random.default_rng(0).multinomial(len(test), np.full(len(test), 1 / len(test)), RESAMPLES) / len(test)
     found, default = {}, None
     for variant, changes in study.variants.items():
@@ -51,15 +98,20 @@ def carry_out(name, study, out=None, runs=None, faces=None, quick=False):
             label = variant if seed == 0 else f"{variant}, seed {seed}"
             print(f"{label}: {changes or 'the base configuration'}", flush=True)
             folder = runs / f"{variant.replace(' ', '-').replace('.', '')}-{seed}"
-            method = fit(method_class(study.method)(replace(base, **changes), seed), faces, folder, seed=seed, quiet=True)
-            figures, values = measure(method, test, real, judges)
+            config = replace(study.base, **changes)
+            config = replace(config, steps=tuple(min(n, 12) for n in config.steps)) if quick else config
+            method = fit(method_class(study.method)(config, seed), faces, folder, seed=seed, quiet=True).cpu()
+            figures, values = study.measure(method, test, real, judges)
             default = values if default is None else default
             found[label] = {"changes": changes, "seed": seed, "claim": study.claims.get(variant, ""),
-                            "hole_psnr": interval(values, resamples),
-                            "hole_psnr_change": interval(values - default, resamples), **figures,
-                            "curves": curves(folder / "log.jsonl")}
+                            **{key: interval(value, resamples) for key, value in values.items()},
+                            **{f"{key}_change": interval(value - default[key], resamples)
+                               for key, value in values.items()},
+                            **figures, "curves": curves(folder / "log.jsonl", study.curves)}
     report = {"command": f"facelib study {name}", "data": faces.name, "test_faces": len(test),
-              "method": study.method, "base": dataclasses.asdict(base), "hole": "center", "variants": found,
+              "method": study.method, "base": dataclasses.asdict(study.base), "variants": found,
+              "measured": study.measure.__doc__.splitlines()[0],
+              "floor": {"fd_attr": metrics.frechet_distance(train["features"], real["features"])},
               "hardware": hardware("cpu"), "torch": torch.__version__}
     if out:
         save(report, out)
@@ -67,33 +119,21 @@ def carry_out(name, study, out=None, runs=None, faces=None, quick=False):
     return report
 
 
-def measure(method, test, real, judges):
-    """A trained method on the test faces under the centred hole -> (figures, hole PSNR per face (N,))."""
-    hole = masks.center(1, tuple(test.shape[-2:]))
-    completed = torch.cat([method.cpu().complete(part, hole) for part in test.split(64)])
-    seen = judge(judges, completed, "cpu")
-    edges = [torch.stack([masks.cut(x, masks.boxes_of(hole).expand(len(x), -1)).diff(dim=d).abs().mean()
-                          for d in (2, 3)]).mean() for x in (completed, test)]
-    figures = {"fd_attr": metrics.frechet_distance(seen["features"], real["features"]),
-               "sharpness": float(edges[0] / edges[1]),                 # mean gradient in the hole, over the truth's
-               "identity": float(metrics.identity_distance(seen["identity"], real["identity"]).mean()),
-               "parameters": sum(p.numel() for p in method.G.parameters())}
-    return figures, metrics.psnr(completed, test, hole).numpy()
-
-
-def curves(path):
+def curves(path, keys):
     """The log of a run, thinned to CURVE_POINTS records: name -> list, None where a loss was not computed."""
     records = [json.loads(line) for line in Path(path).read_text().splitlines()]
     kept = [records[i] for i in np.unique(np.linspace(0, len(records) - 1, CURVE_POINTS).round().astype(int))]
-    keys = ("step", "rec", "adv", "loss_G", "loss_D", "D_real", "D_fake")
-    return {key: [record.get(key) for record in kept] for key in keys}
+    return {key: [record.get(key) for record in kept] for key in ("step", *keys)}
 
 
 def table(report):
-    """The report as text, a row for each run."""
-    lines = [f"{'variant':<24}{'hole PSNR':>10}{'change':>8}{'95 %':>16}{'FD-attr':>9}{'sharpness':>11}"]
+    """The report as text, a row for each run: means with their 95 % interval, then the figures of the set."""
+    first = next(iter(report["variants"].values()))
+    means = [key for key, value in first.items() if isinstance(value, dict) and "mean" in value]
+    whole = [key for key, value in first.items() if isinstance(value, float)]
+    lines = [f"{'variant':<28}" + "".join(f"{key:>26}" for key in means) + "".join(f"{key:>11}" for key in whole)]
     for label, row in report["variants"].items():
-        psnr, change = row["hole_psnr"], row["hole_psnr_change"]
-        lines.append(f"{label:<24}{psnr['mean']:>10.2f}{change['mean']:>+8.2f}"
-                     f"{change['low']:>+8.2f}{change['high']:>+8.2f}{row['fd_attr']:>9.2f}{row['sharpness']:>11.2f}")
+        each = (f"{row[key]['mean']:.2f} ({row[key]['low']:.2f} to {row[key]['high']:.2f})" for key in means)
+        lines.append(f"{label:<28}" + "".join(f"{cell:>26}" for cell in each)
+                     + "".join(f"{row[key]:>11.2f}" for key in whole))
     return "\n".join(lines)
