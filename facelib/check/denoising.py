@@ -1,0 +1,49 @@
+"""Exercises of the chapter on the adversarial denoising autoencoder."""
+
+import torch
+
+from facelib.check.checker import every, exercise, function, near, random
+
+
+@exercise("denoising-weights", "160x128 pixels of three colours, in blocks of 4x4; without pooling every value is a term of "
+          "the sum, so that each X must shrink by as much as the sum grew")
+def _(answer):
+    return near(answer, [40 * 32 * 3, 160 * 128 * 3, 1 / 16], rel=1e-6)
+
+
+@exercise("denoising-dynamic-x", "compare the mean of a window with that of the window before it; after X fell there is no "
+          "window before: the next one only sets the mark")
+def _(answer):
+    falling, flat = [10 * 0.95 ** i for i in range(24)], [7.0] * 30
+    bump = [5.0] * 8 + [9.0] * 4 + [8.0] * 4 + [7.0] * 4
+    noisy = [9 - i // 4 + (-1) ** i for i in range(24)]
+    cases = [((costs, 4, 0.05, 0.5), dynamic_x(costs, 4, 0.05, 0.5)) for costs in (falling, flat, bump, noisy, [1.0] * 7)]
+    return every(answer, cases, rel=1e-6)
+
+
+def dynamic_x(costs, window, tolerance, factor):
+    """X at the end of a run with these costs, begun at 1: lowered when a window's mean is hardly below the one before."""
+    x, before = 1.0, None
+    for end in range(window, len(costs) + 1, window):
+        mean = sum(costs[end - window:end]) / window
+        if before is not None and mean > (1 - tolerance) * before:
+            x, before = factor * x, None
+        else:
+            before = mean
+    return x
+
+
+@exercise("denoising-pooled-gradient", "the error of a block is one number, the mean of its 16 differences; how much does it "
+          "change with one of the 16 pixels, and is that not the same for all of them?")
+def _(answer):
+    problem = function(answer)
+    if problem:
+        return problem
+    from facelib.losses import encoding_cost
+    for seed, size in ((0, 8), (2, 16)):
+        pred, image = random(2, 3, size, size, seed=seed).requires_grad_(), random(2, 3, size, size, seed=seed + 1)
+        truth, = torch.autograd.grad(2 * encoding_cost(pred, image, "average", "sum"), pred)     # the sum over both pictures
+        verdict = near(answer(pred.detach(), image), truth, rel=1e-4)
+        if verdict is not True:
+            return verdict
+    return True
