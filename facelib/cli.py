@@ -1,4 +1,4 @@
-"""The command line: `facelib train|complete|align|evaluate|study|publish|info`, also as `python -m facelib ...`.
+"""The command line: `facelib train|complete|generate|align|evaluate|study|publish|info`, also as `python -m facelib ...`.
 
 A mistake of the user's ends with one line on stderr and exit code 2, a failure (no memory, diverged, disk full) with 1,
 Ctrl-C with 130. `python -X dev -m facelib ...` shows the traceback of what went wrong.
@@ -19,8 +19,8 @@ from facelib.extras import need
 
 def main(argv=None):
     """Run one command line (default: this process's) -> its exit code."""
-    commands = {"train": train, "complete": complete, "align": align, "evaluate": evaluate, "study": study,
-                "publish": publish, "info": info}
+    commands = {"train": train, "complete": complete, "generate": generate, "align": align, "evaluate": evaluate,
+                "study": study, "publish": publish, "info": info}
     try:
         tyro = need("tyro")
         code = tyro.extras.subcommand_cli_from_dict(commands, prog="facelib", args=argv,
@@ -194,6 +194,26 @@ def _network(name):
     return load_run(name) if Path(name).is_dir() else load_pretrained(name)
 
 
+def generate(name: str, /, *, n: int = 16, seed: int = 0, spread: float = 1.0, out: Path = Path("generated"),
+             screen: tuple[str, ...] = (), drop: tuple[int, ...] = ()):
+    """Draw faces of nobody.
+
+    Args:
+        name: published weights of a method that draws faces (dcgan, vae), or a run folder.
+        n: how many.
+        seed: of the faces.
+        spread: below 1 for more typical and less varied faces.
+        out: a folder for PNG files; or a .jpg or .png file: one sheet, with its card beside it.
+        screen: the faces that it was trained on, as --data of train: near-copies of them, and what is no face, are left out.
+        drop: numbers of samples that you looked at and do not want.
+    """
+    from facelib import generation
+
+    method = _network(name)
+    faces = load_data(screen, method.cfg.size) if screen else None
+    print(generation.main(name, method, n, seed, spread, out, faces, drop, screen))
+
+
 def align(source: Path, target: Path, /, *, size: int = 64, template: str = "celeba", landmarks: Path | None = None):
     """Cut the aligned face out of every picture of a folder.
 
@@ -214,7 +234,8 @@ def align(source: Path, target: Path, /, *, size: int = 64, template: str = "cel
 
 
 def evaluate(names: tuple[str, ...] = ("glcic",), /, *, data: str = "synthetic", root: str | None = None, size: int = 64,
-             holes: tuple[str, ...] = ("center",), n: int | None = None, seed: int = 0, out: Path | None = None):
+             holes: tuple[str, ...] = ("center",), n: int | None = None, seed: int = 0, out: Path | None = None,
+             samples: tuple[str, ...] = ()):
     """Measure methods on held-out faces: one table.
 
     Args:
@@ -226,9 +247,14 @@ def evaluate(names: tuple[str, ...] = ("glcic",), /, *, data: str = "synthetic",
         n: how many test faces; by default all.
         seed: of the holes.
         out: a .json file for the report.
+        samples: instead: weights that draw faces of nobody (dcgan, vae), whose samples are compared with real faces.
     """
     from facelib import evaluate as benchmark
+    from facelib import generation
 
+    if samples:
+        generation.main_quality(samples, data, root, size, seed, out)
+        return
     benchmark.main(names, data, root, size, holes, n, seed, out)
 
 
@@ -246,7 +272,7 @@ def study(name: str, /, *, out: str | None = None, runs: str | None = None, quic
     studies.run(name, out=out, runs=runs, quick=quick)
 
 
-def publish(run: Path, /, *, name: str, data: tuple[str, ...] = (), report: Path | None = None,
+def publish(run: Path, /, *, name: str, data: tuple[str, ...] = (), report: tuple[Path, ...] = (),
             licence: str | None = None, note: str = ""):
     """Make the package's weights of a run, with their card.
 
@@ -254,13 +280,15 @@ def publish(run: Path, /, *, name: str, data: tuple[str, ...] = (), report: Path
         run: a run folder.
         name: what the weights shall be called.
         data: for judges: the faces on whose held-out splits they are measured, as for train.
-        report: for other methods: a report of facelib evaluate, whose figures go into the card.
+        report: for other methods: reports of facelib evaluate, whose figures go into the card.
         licence: of the weights, where it does not follow from the data.
         note: what a reader of the card must know besides.
     """
     from facelib import pretrained
 
-    metrics = _report_metrics(json.loads(report.read_text()), name) if report else _judge_metrics(run, data) if data else {}
+    metrics = _judge_metrics(run, data) if data else {}
+    for path in report:
+        metrics |= _report_metrics(json.loads(path.read_text()), name)
     print(pretrained.publish(run, name, metrics=metrics, licence=licence, note=note))
 
 

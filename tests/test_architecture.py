@@ -22,13 +22,13 @@ FLOORS = [
     {"train", "latent_search"},
     {"methods"},
     {"pretrained"},
-    {"evaluate", "studies", "widgets", "check", "photo"},
+    {"evaluate", "studies", "widgets", "check", "photo", "generation"},
     {"cli"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that use methods by their verbs only: they are handed one, or ask `pretrained` for it.
-BY_VERBS_ONLY = {"metrics", "plots", "widgets", "evaluate", "check"}
+BY_VERBS_ONLY = {"metrics", "plots", "widgets", "evaluate", "check", "generation"}
 OPTIONAL = ("accelerate", "anywidget", "cv2", "ipywidgets", "matplotlib", "scipy", "skimage", "sklearn", "tensorboard",
             "torchmetrics", "tyro")
 

@@ -1,4 +1,4 @@
-"""Where faces come from: rendered ones, CelebA, a folder of pictures, digits."""
+"""Where faces come from: rendered ones, CelebA, a folder of pictures, digits, generated ones."""
 
 from facelib.data.faces import ATTRIBUTES, FaceData, Split, join, to_float, to_uint8
 
@@ -8,8 +8,8 @@ __all__ = ["ATTRIBUTES", "FaceData", "Split", "join", "load_faces", "to_float", 
 def load_faces(name="synthetic", root=None, size=64, box=None, download=False, verify=False):
     """Load a data set as FaceData: splits train, val and test of uint8 faces with what is known about them.
 
-    name: "synthetic" (the rendered faces that ship with the package), "celeba", "folder" (any folder of pictures) or
-    "digits". root: the source's folder, or its name inside one of the folders of the environment variable
+    name: "synthetic" (the rendered faces that ship with the package), "generated" (256 faces of nobody that ship, all
+    of them in each split), "celeba", "folder" (any folder of pictures) or "digits". root: the source's folder, or its name inside one of the folders of the environment variable
     FACELIB_DATA. size: an int or (height, width), pixels. box: a crop of each picture before it is scaled, as
     fractions (left, top, right, bottom). download: fetch "celeba" or "digits" through torchvision into root.
     verify: compare a packed copy with its source by content, not only by sizes and times.
@@ -24,6 +24,10 @@ def load_faces(name="synthetic", root=None, size=64, box=None, download=False, v
         check_box(box)
     if name == "synthetic":
         return _resized(_synthetic(), size, box)
+    if name == "generated":
+        from facelib.data import generated
+
+        return _resized(generated.load(), size, box)
     if name == "celeba":
         from facelib.data import celeba
 
@@ -36,7 +40,7 @@ def load_faces(name="synthetic", root=None, size=64, box=None, download=False, v
         from facelib.data import digits
 
         return digits.load(root, size, box, download)
-    raise ValueError(f'name must be "synthetic", "celeba", "folder" or "digits", got {name!r}')
+    raise ValueError(f'name must be "synthetic", "generated", "celeba", "folder" or "digits", got {name!r}')
 
 
 def _synthetic():
