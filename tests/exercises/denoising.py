@@ -6,19 +6,19 @@ CASES = {
     "denoising-dynamic-x": (
         """
         def answer(costs, window, tolerance, factor):
-            x = 1.0
+            weight = 1.0
             for i in range(1, len(costs)):
                 if costs[i] > (1 - tolerance) * costs[i - 1]:
-                    x = factor * x
-            return x
+                    weight = factor * weight
+            return weight
         """, """
         def answer(costs, window, tolerance, factor):
-            x, before = 1.0, None
+            weight, before = 1.0, None
             for start in range(0, len(costs) - window + 1, window):
                 mean = sum(costs[start:start + window]) / window
                 fell = before is not None and mean > (1 - tolerance) * before
-                x, before = (factor * x, None) if fell else (x, mean)
-            return x
+                weight, before = (factor * weight, None) if fell else (weight, mean)
+            return weight
         """),
     "denoising-pooled-gradient": (
         """
