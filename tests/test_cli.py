@@ -307,7 +307,7 @@ def test_evaluate_and_study_pass_on_what_was_asked(monkeypatch, capsys):
     assert asked[0] == (("glcic", "mine"), "celeba", "celeba160", 64, ("center", "half"), 9, 0, None)
     assert asked[1] == ("glcic", {"out": None, "runs": None, "quick": True})
     monkeypatch.undo()
-    assert "study must be one of glcic" in fails(capsys, "study", "began")
+    assert "study must be one of dcgan, denoising, glcic" in fails(capsys, "study", "began")
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
