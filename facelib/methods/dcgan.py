@@ -34,6 +34,7 @@ class DCGANConfig:
     kernel: int = 5                     # of all convolutions
     batch_norm: bool = True             # in both networks, but not at G's output and D's input
     spectral_norm: bool = False         # in D instead: keeps its gradients bounded (Miyato et al. 2018)
+    r1: float = 0.0                     # or a penalty on D's slope at real faces (Mescheder et al. 2018)
     steps: tuple = (0, 0, 5000)         # optimiser steps of the phases autoencoder, discriminator, adversarial
     batch_size: int = 300               # images
     lr: float = 3e-4                    # Adam's step size
@@ -85,7 +86,7 @@ class DCGAN(Method):
     Config = DCGANConfig
     presets = {
         "seed": DCGANConfig(),
-        "book": DCGANConfig(latents="normal", width=48, d_width=32, kernel=4, batch_norm=False, spectral_norm=True,
+        "book": DCGANConfig(latents="normal", width=48, d_width=32, kernel=4, batch_norm=False, r1=0.05,
                             steps=(3500, 200, 10000), batch_size=32, lr=3e-4, d_lr=4e-4, noise=0.7, anchor=5.0, perceptual=0.3),
         "smoke": DCGANConfig(size=32, z_dim=16, latents="normal", width=8, d_width=8, d_features=16, kernel=4,
                              batch_norm=False, spectral_norm=True, steps=(12, 4, 12), batch_size=8, lr=1e-3, d_lr=1e-3,
@@ -157,6 +158,9 @@ class DCGAN(Method):
             # One batch of real, one of fake faces: batch norm must not see them mixed (DCGAN guidelines).
             real, judged = self.D(image), self.D(fake.detach())
         loss_D = losses.gan_D(real, judged, cfg.label_smoothing)
+        if cfg.r1:                          # at an eighth of the faces: a second derivative is dear
+            few = image[:max(1, len(image) // 8)].detach().requires_grad_()
+            loss_D = loss_D + cfg.r1 / 2 * losses.r1(self.D(few), few)
         self.update(loss_D, self.opt_D)
         log = {"loss_D": loss_D, "D_real": real.sigmoid().mean(), "D_fake": judged.sigmoid().mean()}
 
