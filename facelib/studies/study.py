@@ -1,6 +1,8 @@
 """What a study is, and how one is carried out: every variant trained from the same seed on the same faces, then measured."""
 
+import base64
 import dataclasses
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from facelib import masks, metrics
-from facelib.data import load_faces
+from facelib.data import load_faces, to_uint8
 from facelib.evaluate import hardware, interval, judge, save
 from facelib.methods import method_class
 from facelib.pretrained import load_pretrained
@@ -52,15 +55,20 @@ def completions(method, test, real, judges):
 
 
 def samples(method, test, real, judges):
-    """Faces that the generator draws of latents, as a set against the set of the test faces; see `completions`."""
-    drawn = method.sample(SAMPLES)
+    """Faces that the generator draws of latents, as a set against the set of the test faces; see `completions`.
+
+    The figures hold the first eight as well, side by side: a JPEG in base64.
+    """
+    drawn, picture = method.sample(SAMPLES), io.BytesIO()
+    Image.fromarray(to_uint8(drawn[:8]).permute(2, 0, 3, 1).flatten(1, 2).numpy()).save(picture, "jpeg", quality=92)
     edges = [sum(x.diff(dim=d).abs().mean() for d in (2, 3)) for x in (drawn, test)]
     with torch.no_grad():
         features = torch.cat([judges[0].features(enlarged(part)) for part in drawn.split(64)])
     figures = {"fd_attr": metrics.frechet_distance(features, real["features"]),
                "sharpness": float(edges[0] / edges[1]),                 # mean gradient, over the test faces'
                "spread": float(drawn.std(0).mean() / test.std(0).mean()),       # from face to face, over the test faces'
-               "parameters": sum(p.numel() for p in method.G.parameters())}
+               "parameters": sum(p.numel() for p in method.G.parameters()),
+               "faces": base64.b64encode(picture.getvalue()).decode()}
     return figures, {}
 
 
