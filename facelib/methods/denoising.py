@@ -105,7 +105,7 @@ class DenoisingAutoencoder(Method):
     presets = {
         "seed": DenoisingConfig(),
         "book": DenoisingConfig(size=64, widths=(24, 48, 96, 144), up_widths=(96, 48, 24, 24), d_widths=(16, 32, 64, 96),
-                                kernel=4, batch_norm=False, spectral_norm=True, init_std=0.0, steps=(5000, 2400),
+                                kernel=4, batch_norm=False, spectral_norm=True, init_std=0.0, steps=(3500, 2000),
                                 batch_size=16, lr=1e-3, d_lr=5e-4, betas=(0.5, 0.99), weight_decay=0.0, composited=True,
                                 mse_weight=400.0, reduction="mean", pooling="none", known_weight=0.1),
         "smoke": DenoisingConfig(size=32, widths=(8, 8, 16, 16), up_widths=(16, 8, 8, 8), d_widths=(8, 8, 16, 16),
