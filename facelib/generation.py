@@ -2,7 +2,7 @@
 
 A single face of nobody has no true face to be compared with. As a set, samples are compared with real faces in the
 features of a judge: `quality`. One by one they are screened: `screen` turns away what comes too near to a face that the
-generator was trained on, and what is farther from faces than faces are.
+generator was trained on, and what is farther from faces than real faces are.
 """
 
 import json
@@ -24,8 +24,8 @@ from facelib.train import write
 
 BATCH = 256
 REFERENCE = 4096        # train faces at most that stand for real faces
-RARE = 0.01             # the share of real people's faces that would be turned away too
-SPARE = 2               # candidates drawn for each face that is wanted
+NEAR, ODD = 0.01, 0.05  # the shares of real people's faces that would be turned away too, see `screen`
+SPARE = 4               # samples drawn for each face that is wanted, where they are screened
 
 
 @torch.no_grad()
@@ -88,41 +88,35 @@ def screen(images, faces):
     images: samples (N, 3, H, W) in [-1, 1]. faces: FaceData with all the faces that the generator was trained on as its
     train split, and people it has not seen as its test split.
 
-    near: a near-copy of a training face, in `judge_identity`'s features, mirrored or not. How near is too near is said by
-    real people who are not in the train split: 99 % of their faces lie farther from every training face. odd: no face, or
-    a broken one: its Mahalanobis distance from the training faces in `judge_attr`'s features is larger than that of 99 %
+    Both verdicts are taken in the features of `judge_identity`, and real people who are not in the train split say where
+    the limits are. near: a near-copy of a training face, mirrored or not: nearer to it than 99 % of these people's faces
+    are to any. odd: no face, or a broken one: its Mahalanobis distance from the training faces is larger than that of 95 %
     of these people's faces.
     """
-    identity, attr, test = load_pretrained("judge_identity"), load_pretrained("judge_attr"), held_out(faces.test)
-    known = _seen(identity, faces.train)
-    from_train = lambda x: torch.minimum(nearest(_seen(identity, x), known), nearest(_seen(identity, x.flip(3)), known))
-    strangers, sampled = from_train(test.tensor()), from_train(images)
-    limit = strangers.quantile(RARE)
+    judge, test = load_pretrained("judge_identity"), held_out(faces.test).tensor()
+    known = _seen(judge, faces.train)
+    middle, inverse = known.double().mean(0), torch.linalg.pinv(torch.cov(known.T.double()))
 
-    pick = np.sort(np.random.default_rng(0).permutation(len(faces.train))[:REFERENCE])
-    usual = _seen(attr, faces.train.take(pick)).double()
-    inverse = torch.linalg.pinv(torch.cov(usual.T))
+    def distances(x):
+        seen = _seen(judge, x)
+        centred = seen.double() - middle
+        to_nearest = torch.minimum(nearest(seen, known), nearest(_seen(judge, x.flip(3)), known))
+        return to_nearest, ((centred @ inverse) * centred).sum(1).sqrt()
 
-    def oddity(x):
-        centred = _seen(attr, x).double() - usual.mean(0)
-        return ((centred @ inverse) * centred).sum(1).sqrt()
-
-    real, found = oddity(test.tensor()), oddity(images)
-    most = real.quantile(1 - RARE)
-    near, odd = sampled < limit, found > most
-    kept = ~(near | odd)
+    (strangers, real), (sampled, found) = distances(test), distances(images)
+    least, most = strangers.quantile(NEAR), real.quantile(1 - ODD)
+    near, odd = sampled < least, found > most
+    passed = ~(near | odd)
     return near, odd, {
-        "against": f"{faces.name}: train, {len(faces.train)} faces; people who are not in it: test, {len(test)} faces",
-        "identity": {"limit": float(limit), "strangers": _spread(strangers), "kept": _spread(sampled[kept]),
-                     "all": _spread(sampled)},
-        "oddity": {"limit": float(most), "strangers": _spread(real), "kept": _spread(found[kept]), "all": _spread(found)}}
+        "against": f"{faces.name}: train, {len(known)} faces; people who are not in it: test, {len(test)} faces",
+        "nearest": {"limit": float(least), "strangers": _spread(strangers), "passed": _spread(sampled[passed])},
+        "oddity": {"limit": float(most), "strangers": _spread(real), "passed": _spread(found[passed])}}
 
 
 def _spread(values):
-    """The least, the middle and the greatest of some values, (0,) included."""
-    if not len(values):
-        return None
-    return {"least": float(values.min()), "median": float(values.median()), "greatest": float(values.max())}
+    """The least, the middle and the greatest of some values; None of none."""
+    if len(values):
+        return {"least": float(values.min()), "median": float(values.median()), "greatest": float(values.max())}
 
 
 def generate(method, n=16, seed=0, spread=1.0, faces=None, drop=()):
