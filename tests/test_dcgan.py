@@ -140,7 +140,7 @@ def test_history_for_a_strip():
     method, image = method_with(), batch(2)["image"]
     found = method.search(image, masks.center(2, 32), steps=6, every=3)
     assert list(found.history) == [0, 3, 6] and found.history[3].shape == image.shape
-    assert (losses.context(found.images, image, losses.context_weights(masks.center(1, 32), 15)) > 0).all()
+    assert (losses.context(found.images, image, losses.context_weights(masks.center(1, 32), 7)) > 0).all()
 
 
 def test_faces_of_another_size_are_refused():

@@ -47,9 +47,9 @@ class DCGANConfig:
     anchor: float = 0.0                 # weight of the autoencoder's loss in the adversarial phase; 0 builds no encoder
     perceptual: float = 0.0             # weight of the perceptual distance beside it
     ema_decay: float = 0.999            # per step; the averaged generator is the one that is used
-    search_steps: int = 100             # of the search for the latents of a face with a hole
-    search_lr: float = 0.1              # Adam's first step size in it
-    search_window: int = 15             # pixels, odd: what is a known pixel's neighbourhood for the context loss
+    search_steps: int = 50              # of the search for the latents of a face with a hole; 450 in the source
+    search_lr: float = 0.15             # Adam's first step size in it
+    search_window: int = 7              # pixels, odd: what is a known pixel's neighbourhood for the context loss
     search_prior: float = 0.1           # lambda: weight of log(1 - D(face)) beside the context loss
     search_pull: float = 0.3            # weight of ||z||^2 beside it: a pull towards the most likely latents
     search_candidates: int = 128        # latents that are tried before a search
