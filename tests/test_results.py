@@ -31,7 +31,7 @@ def plain(value):
     return json.loads(json.dumps(value))
 
 
-@pytest.mark.parametrize("name", ["evaluate_glcic", "evaluate_glcic_synthetic"])
+@pytest.mark.parametrize("name", ["evaluate_glcic", "evaluate_glcic_synthetic", "evaluate_context_encoder"])
 def test_results_were_made_with_the_weights_that_ship(name):
     report = read(name)
     assert report["weights"], "the report does not say which weights it measured"
@@ -39,7 +39,7 @@ def test_results_were_made_with_the_weights_that_ship(name):
         assert weights.card(weight)["sha256"] == digest, f"{name}.json was made with other weights of {weight}"
 
 
-@pytest.mark.parametrize("name", ["evaluate_glcic", "evaluate_glcic_synthetic"])
+@pytest.mark.parametrize("name", ["evaluate_glcic", "evaluate_glcic_synthetic", "evaluate_context_encoder"])
 def test_cards_quote_the_results(name):
     for (method, hole), row in rows(read(name)).items():
         card = weights.card(method)["metrics"]
@@ -76,6 +76,14 @@ def test_glcic_reaches_its_figures_on_held_out_photographs():
     final, first = now["glcic", "center"], now["glcic_phase1", "center"]
     assert final["psnr_hole"]["mean"] >= 19.5
     assert final["fd_attr"] <= 0.7 * first["fd_attr"], "the adversarial phase must win 30 % of FD-attr over phase 1"
+
+
+@REAL
+def test_the_context_encoder_reaches_its_figures_under_its_own_hole():
+    now = again("evaluate_context_encoder", load_faces("celeba", root="celeba160"))
+    report = rows(read("evaluate_context_encoder"))
+    assert now["context_encoder", "center"]["psnr_hole"]["mean"] >= 18.5
+    assert report["context_encoder", "rectangle"]["psnr_hole"]["mean"] < 14, "it was never trained with other holes"
 
 
 def test_the_study_was_made_with_this_code():
