@@ -45,7 +45,8 @@ def test_cards_quote_the_results(name):
         card = weights.card(method)["metrics"]
         if hole in card:
             assert card[hole]["psnr_hole"]["mean"] == pytest.approx(row["psnr_hole"]["mean"], abs=1e-3)
-            assert card[hole]["fd_attr"] == pytest.approx(row["fd_attr"], rel=1e-3)
+            for key in ("fd_attr", "kd_attr"):                          # FD-attr is None for few faces
+                assert card[hole][key] == row[key] or card[hole][key] == pytest.approx(row[key], rel=1e-3)
 
 
 def again(name, faces):
