@@ -233,20 +233,21 @@ def align(source: Path, target: Path, /, *, size: int = 64, template: str = "cel
     return 0 if written else 1
 
 
-def evaluate(names: tuple[str, ...] = ("glcic",), /, *, data: str = "synthetic", root: str | None = None, size: int = 64,
-             holes: tuple[str, ...] = ("center",), n: int | None = None, seed: int = 0, out: Path | None = None,
+def evaluate(*, methods: tuple[str, ...] = ("glcic",), data: str = "synthetic", root: str | None = None, size: int = 64,
+             holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0, out: Path | None = None,
              samples: tuple[str, ...] = ()):
     """Measure methods on held-out faces: one table.
 
     Args:
-        names: published weights (facelib info lists them).
+        methods: published weights (facelib info lists them), classical methods, mean_face, any of them with +poisson
+            (blended), or all. The first is the one that the others are compared with.
         data: synthetic, celeba, folder or digits.
         root: the folder of the data, or its name in FACELIB_DATA.
         size: side of the faces in pixels.
-        holes: kinds of holes: center, rectangle, glcic, half, pattern, pixels, strokes.
-        n: how many test faces; by default all.
+        holes: kinds of holes: centre, random (a rectangle), glcic, half, pattern, pixels, free (strokes).
+        n: how many test faces; by default all under the centre hole, 128 under the others.
         seed: of the holes.
-        out: a .json file for the report.
+        out: a .json file for the report; the table goes beside it as .md. Rows that are there and still true are kept.
         samples: instead: weights that draw faces of nobody (dcgan, vae), whose samples are compared with real faces.
     """
     from facelib import evaluate as benchmark
@@ -255,7 +256,8 @@ def evaluate(names: tuple[str, ...] = ("glcic",), /, *, data: str = "synthetic",
     if samples:
         generation.main_quality(samples, data, root, size, seed, out)
         return
-    benchmark.main(names, data, root, size, holes, n, seed, out)
+    listed = lambda words: [part for word in words for part in word.split(",") if part]
+    benchmark.main(listed(methods), data, root, size, listed(holes), n, seed, out)
 
 
 def study(name: str, /, *, out: str | None = None, runs: str | None = None, quick: bool = False):
@@ -294,10 +296,12 @@ def publish(run: Path, /, *, name: str, data: tuple[str, ...] = (), report: tupl
 
 def _report_metrics(report, name):
     """The figures of one method out of a report of `evaluate`, and how they were made."""
-    rows = {row["hole"]: {k: v for k, v in row.items() if k not in ("method", "hole", "versus", "milliseconds")}
-            for row in report["rows"] if row["method"] == name}
+    left_out = ("method", "hole", "versus", "slice", "milliseconds", "time_ratio")
+    rows = {row["hole"] + row["method"].removeprefix(name): {k: v for k, v in row.items() if k not in left_out}
+            for row in report["rows"] if row["method"] in (name, f"{name}+poisson")}
     if not rows:
-        raise ValueError(f"the report has no rows of {name!r}; make it with: facelib evaluate {name} --out REPORT.json")
+        raise ValueError(f"the report has no rows of {name!r}; make it with: facelib evaluate --methods {name} "
+                         "--out REPORT.json")
     return {**{k: report[k] for k in ("command", "data", "size", "test_faces", "seed")}, **rows}
 
 

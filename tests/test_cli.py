@@ -262,12 +262,13 @@ def test_publish_and_info(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     report = {"command": "facelib evaluate mine", "data": "blots", "size": [32, 32], "test_faces": 9, "seed": 0, "rows": [
         {"method": "mine", "hole": "center", "psnr_hole": {"mean": 19.75, "low": 19, "high": 20}, "fd_attr": 3.5, "versus": {},
-         "milliseconds": 3}]}
+         "milliseconds": 3}, {"method": "mine+poisson", "hole": "center", "fd_attr": 3.4, "slice": [19.5]}]}
     (tmp_path / "report.txt").write_text(json.dumps(report))
     assert "say it with licence=" in fails(capsys, "publish", run, "--name", "mine")
     command = ["publish", str(run), "--name", "mine", "--licence", "none", "--report", str(tmp_path / "report.txt")]
     assert cli.main(command) == 0
     assert weights.card("mine")["metrics"]["center"] == {"psnr_hole": {"mean": 19.75, "low": 19, "high": 20}, "fd_attr": 3.5}
+    assert weights.card("mine")["metrics"]["center+poisson"] == {"fd_attr": 3.4}
     assert "no rows of 'yours'" in fails(capsys, *command[:3], "yours", *command[4:])
     assert "--data measures judges" in fails(capsys, *command[:-2], "--data", "synthetic")
 
@@ -301,10 +302,10 @@ def test_evaluate_and_study_pass_on_what_was_asked(monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(evaluate, "main", lambda *args: asked.append(args))
     monkeypatch.setattr(studies, "run", lambda *args, **options: asked.append((*args, options)))
-    assert cli.main(["evaluate", "glcic", "mine", "--data", "celeba", "--root", "celeba160", "--holes", "center", "half",
-                     "--n", "9"]) == 0
+    assert cli.main(["evaluate", "--methods", "glcic,mine", "--data", "celeba", "--root", "celeba160", "--holes", "centre",
+                     "half", "--n", "9"]) == 0
     assert cli.main(["study", "glcic", "--quick"]) == 0
-    assert asked[0] == (("glcic", "mine"), "celeba", "celeba160", 64, ("center", "half"), 9, 0, None)
+    assert asked[0] == (["glcic", "mine"], "celeba", "celeba160", 64, ["centre", "half"], 9, 0, None)
     assert asked[1] == ("glcic", {"out": None, "runs": None, "quick": True})
     monkeypatch.undo()
     assert "study must be one of dcgan, denoising, glcic" in fails(capsys, "study", "began")

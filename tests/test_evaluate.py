@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from facelib import evaluate, masks, metrics
+from facelib import blending, classical, evaluate, masks, metrics, weights
 from facelib.data import FaceData, Split
+from facelib.evaluate import benchmark, entry
 
 
 def made_up(n, seed, **known):
@@ -47,11 +48,25 @@ class Judge(nn.Module):
 @pytest.fixture(autouse=True)
 def judges(monkeypatch):
     def load(name, device="cpu"):
-        if name == "glcic":
-            return Network()
         return {"judge_attr": Judge(0), "judge_identity": Judge(1)}[name]
 
-    monkeypatch.setattr(evaluate, "load_pretrained", load)
+    monkeypatch.setattr(benchmark, "load_pretrained", load)
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Weights for 32 pixels: two methods that complete, a variant, a twin, one that only draws, one for other sizes."""
+    about = {"sha256": "abc", "data": "made up", "images_seen": 5, "wall_time_minutes": 0.5, "hardware": "a machine"}
+    cards = {name: {"method": method, "config": {"size": size}, **about} for name, method, size in (
+        ("dcgan", "dcgan", 32), ("glcic", "glcic", 32), ("glcic_first", "glcic", 32), ("glcic_synthetic", "glcic", 32),
+        ("large", "large", 64), ("vae", "vae", 32))}
+
+    def load(name, device="cpu"):
+        return Judge(0) if name == "vae" else Network(cards[name])
+
+    monkeypatch.setattr(entry, "load_pretrained", load)
+    monkeypatch.setattr(weights, "names", lambda: sorted(cards))
+    monkeypatch.setattr(weights, "card", cards.get)
 
 
 class Flat:
@@ -67,11 +82,11 @@ class Flat:
 class Network(nn.Module):
     """One convolution that completes, and a discriminator that must not be counted."""
 
-    def __init__(self):
+    def __init__(self, card):
         super().__init__()
         torch.manual_seed(0)
         self.G, self.D = nn.Conv2d(4, 3, 3, padding=1), nn.Linear(1000, 10)
-        self.card = {"sha256": "abc"}
+        self.card = card
 
     @torch.no_grad()
     def complete(self, image, mask):
@@ -135,24 +150,118 @@ def test_interval_of_the_bootstrap():
 def test_again_gives_the_same_figures(faces):
     """All but the times: the report can be made again."""
     def figures(report):
-        return [{key: value for key, value in row.items() if key != "milliseconds"} for row in report["rows"]]
+        return [{key: value for key, value in row.items() if key not in ("milliseconds", "time_ratio")}
+                for row in report["rows"]]
 
     assert figures(run(faces, holes=("strokes",), n=20)) == figures(run(faces, holes=("strokes",), n=20))
     assert figures(run(faces, holes=("strokes",), n=20)) != figures(run(faces, holes=("strokes",), n=20, seed=1))
 
 
-def test_report_is_written_whole_and_names_its_origin(faces, tmp_path):
+def test_report_is_written_whole_and_names_its_origin(faces, tmp_path, published):
     path = tmp_path / "new" / "glcic.json"
-    report = evaluate.evaluate("glcic", faces, n=5, out=path, command="facelib evaluate glcic", quiet=True)
+    report = evaluate.evaluate("glcic", faces, n=5, out=path, command="facelib evaluate --methods glcic", quiet=True)
     written = json.loads(path.read_text())
-    assert written["command"] == "facelib evaluate glcic" and written["test_faces"] == 5 and written["data"] == "made up"
-    assert written["weights"] == {"glcic": "abc", "judge_attr": "judge 0", "judge_identity": "judge 1"}
+    assert written["command"] == "facelib evaluate --methods glcic" and written["test_faces"] == 5
+    assert written["data"] == "made up" and written["weights"] == {"glcic": "abc", "judge_attr": "judge 0",
+                                                                  "judge_identity": "judge 1"}
     assert set(written["versions"]) == {"facelib", "torch", "numpy", "python"} and written["hardware"]
-    assert [p.name for p in path.parent.iterdir()] == ["glcic.json"]                     # no temporary file is left
+    assert written["training"] == {"glcic": {"data": "made up", "images_seen": 5, "wall_time_minutes": 0.5,
+                                             "hardware": "a machine"}}
+    assert sorted(p.name for p in path.parent.iterdir()) == ["glcic.json", "glcic.md"]   # no temporary file is left
     row = written["rows"][0]
-    assert row["parameters"] == 4 * 3 * 9 + 3 and row["milliseconds"] > 0
+    assert row["parameters"] == 4 * 3 * 9 + 3 and row["milliseconds"] > 0 and row["time_ratio"] == 1
     assert row["fd_attr"] is None                                                        # 5 faces, 8 dimensions
     assert row["psnr"]["mean"] == pytest.approx(report["rows"][0]["psnr"]["mean"], rel=1e-5)
+    assert len(row["slice"]) == 5 and np.mean(row["slice"]) == pytest.approx(row["psnr_hole"]["mean"], abs=0.01)
+    assert path.with_suffix(".md").read_text() == evaluate.table(written) + "\n"
+
+
+def test_the_centred_hole_gets_all_faces_and_the_others_a_few(faces, monkeypatch):
+    monkeypatch.setattr(benchmark, "FEW", 12)
+    report = run(faces, holes=("centre", "random", "free"))
+    assert [(row["hole"], row["faces"]) for row in report["rows"][::2]] == [("center", 40), ("rectangle", 12), ("strokes", 12)]
+    assert (report["test_faces"], report["faces"], report["few"]["faces"]) == (40, 40, 12)
+    few = run(faces, holes=("random",), n=12)
+    assert [row["psnr"] for row in few["rows"]] == [row["psnr"] for row in report["rows"][2:4]]
+    assert few["floor"] == pytest.approx(report["few"]["floor"], rel=1e-3, abs=1e-5) and "few" not in few
+
+
+class Counting(Flat):
+    """A Flat that counts the faces it completes; its weights have a name."""
+
+    def __init__(self, grey, sha256="1"):
+        super().__init__(grey)
+        self.card, self.seen = {"sha256": sha256}, 0
+
+    def complete(self, image, mask):
+        self.seen += len(image)
+        return super().complete(image, mask)
+
+
+def test_rows_that_still_hold_are_kept(faces, tmp_path):
+    """As after an interruption: only what is missing, or comes out otherwise, is measured again."""
+    def again(**changed):
+        methods = {"first": Counting(0.0), "second": Counting(0.3), "third": Counting(0.5)} | changed
+        report = evaluate.evaluate(methods, faces, out=tmp_path / "r.json", quiet=True)
+        return report, [method.seen for method in methods.values()]
+
+    report, seen = again()
+    assert seen == [40 * 10, 40, 40]                          # the first also tells the pace, three times for each of three
+    assert again()[1] == [16 + 40 + 40 * 3, 16, 16]           # only looked at
+    other, seen = again(third=Counting(0.6))
+    assert seen[1:] == [16, 16 + 40] and other["rows"][1] == json.loads((tmp_path / "r.json").read_text())["rows"][1]
+    assert again(third=Counting(0.6, sha256="2"))[1][1:] == [16, 40]
+    assert again(first=Counting(0.1), third=Counting(0.6, sha256="2"))[1][1:] == [40, 40]  # another yardstick
+    again(first=Counting(0.1), third=Counting(0.6, sha256="2"))
+    report = json.loads((tmp_path / "r.json").read_text())
+    report["rows"].pop()
+    evaluate.save(report, tmp_path / "r.json")
+    assert again(first=Counting(0.1), third=Counting(0.6, sha256="2"))[1][1:] == [16, 40]
+    with pytest.raises(KeyboardInterrupt):
+        again(first=Counting(0.2), third=Stopped(0.6))
+    assert [row["method"] for row in json.loads((tmp_path / "r.json").read_text())["rows"]] == ["first", "second"]
+    assert again(first=Counting(0.2))[1][1:] == [16, 40]
+
+
+class Stopped(Counting):
+    def complete(self, image, mask):
+        raise KeyboardInterrupt
+
+
+def test_who_takes_part(faces, published):
+    """Every method whose weights fit and can complete, the first one first, then what learns nothing."""
+    found = evaluate.entrants("all", faces)
+    assert list(found) == ["glcic", "dcgan", "dcgan+poisson", *classical.METHODS, "mean_face"]
+    assert found["dcgan+poisson"].method is found["dcgan"]
+    rendered = evaluate.entrants(["all"], FaceData("synthetic", faces.train, faces.val, faces.test))
+    assert list(rendered)[:3] == ["glcic_synthetic", "dcgan", "dcgan+poisson"]
+    large = FaceData("rendered", *(Split(np.zeros((3, 3, 64, 64), np.uint8)) for _ in range(3)))
+    assert list(evaluate.entrants("all", large))[:2] == ["large", next(iter(classical.METHODS))]
+    image, mask = faces.test.tensor(slice(0, 3)), masks.center(3, 32)
+    for name in ("mean_face", "nearest_face", "glcic", "glcic+poisson", "mean_face+poisson"):
+        completed = evaluate.entrants(name, faces)[name].complete(image, mask)
+        assert torch.equal(completed * (1 - mask), image * (1 - mask)) and not torch.equal(completed, image)
+    mean = faces.train.tensor().mean(0, keepdim=True).expand_as(image)
+    assert torch.allclose(evaluate.entrants("mean_face", faces)["mean_face"].complete(image, mask),
+                          masks.composite(image, mask, mean), atol=1e-6)
+    with pytest.raises(ValueError, match="no method is called 'began'; there are: all, dcgan, .*mean_face"):
+        evaluate.entrants("began", faces)
+    with pytest.raises(ValueError, match="after . only poisson is known"):
+        evaluate.entrants("glcic+wavelets", faces)
+    with pytest.raises(ValueError, match="vae has no complete"):
+        evaluate.entrants("vae", faces)
+
+
+def test_blending_does_not_complete_twice(faces):
+    """The blended row is that of the blended completions; its time holds both."""
+    method = Counting(0.4)
+    report = evaluate.evaluate({"grey": Flat(0.0), "light": method, "light+poisson": entry.Blended(method)}, faces, quiet=True)
+    assert method.seen == 40
+    truth, mask = faces.test.tensor(), masks.center(40, 32)
+    blended = blending.poisson(truth, Flat(0.4).complete(truth, mask), mask)
+    light, row = report["rows"][1:]
+    assert row["psnr"]["mean"] == pytest.approx(metrics.psnr(blended, truth).mean().item(), rel=1e-5)
+    assert row["milliseconds"] > light["milliseconds"] and report["weights"]["light"] == "1"
 
 
 def test_infinite_figures_become_null(faces, tmp_path):
@@ -168,25 +277,30 @@ def test_infinite_figures_become_null(faces, tmp_path):
     assert "inf" in evaluate.table(report)
 
 
-def test_table_reads_as_text(faces):
-    text = evaluate.table(run(faces, n=5))
-    lines = text.splitlines()
-    assert "made up: 5 held-out test faces of 32x32" in lines[0]
-    assert lines[1].split()[:4] == ["method", "hole", "PSNR", "dB"]
-    assert [line.split()[0] for line in lines[2:]] == ["grey", "white", "real", "strangers"]
-    assert "±" in lines[2] and len({len(line) for line in lines[2:4]}) == 1
+def test_table_is_markdown_that_reads_as_text(faces, monkeypatch):
+    monkeypatch.setattr(benchmark, "FEW", 12)
+    report = run(faces, holes=("center", "half"), command="facelib evaluate")
+    report["training"]["white"] = {"data": "snow", "images_seen": 1234, "wall_time_minutes": 2.2, "hardware": "a sledge"}
+    lines = evaluate.table(report).splitlines()
+    assert lines[0] == "`facelib evaluate`" and "made up: 40 held-out test faces of 32x32" in lines[2]
+    grid = lines[lines.index("Hole: center, 40 faces") + 2:][:6]
+    assert [line.split("|")[1].strip() for line in grid] == ["method", ":-----------", "grey", "white",
+                                                             "real faces", "strangers"]
+    assert len({len(line) for line in grid}) == 1 and grid[0].count("|") == grid[1].count("|") == 18
+    assert "±" in grid[2] and "1,234" in grid[3] and "- white: trained on snow; a sledge" in lines
+    assert "Hole: half, 12 faces" in lines
 
 
-def test_main_writes_a_command_without_machine_paths(faces, tmp_path, monkeypatch, capsys):
+def test_main_writes_a_command_without_machine_paths(faces, tmp_path, monkeypatch, capsys, published):
     asked = {}
 
     def load_faces(name, **settings):
         asked.update(settings, name=name)
         return faces
 
-    monkeypatch.setattr(evaluate, "load_faces", load_faces)
-    report = evaluate.main(["glcic"], "celeba", tmp_path / "celeba160", 32, ["center", "half"], 6, 3, tmp_path / "r.json")
-    assert report["command"] == ("facelib evaluate glcic --data celeba --root celeba160 --size 32 --holes center half "
+    monkeypatch.setattr(benchmark, "load_faces", load_faces)
+    report = evaluate.main(["glcic"], "celeba", tmp_path / "celeba160", 32, ["centre", "half"], 6, 3, tmp_path / "r.json")
+    assert report["command"] == ("facelib evaluate --methods glcic --data celeba --root celeba160 --size 32 --holes centre half "
                                  "--seed 3 --n 6")
     assert asked == {"name": "celeba", "root": tmp_path / "celeba160", "size": 32}
     assert "glcic" in capsys.readouterr().out and (tmp_path / "r.json").exists()

@@ -1,0 +1,91 @@
+"""Who takes part in the benchmark: published networks, classical methods, the mean face; each with the verb `complete`."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from facelib import blending, classical, masks, weights
+from facelib.data import to_float
+from facelib.pretrained import load_pretrained
+
+YARDSTICK = "glcic"         # comes first: the others' paired differences and times are told against it
+BLENDED = ("dcgan",)        # take part with blending too: semantic inpainting ends with it (Yeh et al. 2017, section 3.4)
+
+
+@dataclass
+class Blended:
+    """A method whose completions are blended into their faces by `blending.poisson`."""
+
+    method: object
+
+    def complete(self, image, mask):
+        """Completions (B, 3, H, W) without a seam."""
+        return blending.poisson(image, self.method.complete(image, mask), mask)
+
+
+@dataclass
+class Function:
+    """A completion that is a function (image, mask), such as those of `classical.METHODS`."""
+
+    complete: object
+
+
+def entrants(names, faces, device="cpu"):
+    """What completes under these names -> dict of name -> anything with `complete(image, mask)`, in their order.
+
+    names: a name or several: of published weights, of `classical.METHODS`, "mean_face" (the hole filled with the mean of
+    the train faces: a floor that no method should be below), any of these with "+poisson" (blended afterwards), or "all":
+
+    - every method whose weights are published under its own name, for faces of this size, if it has `complete`; on
+      rendered faces the weights NAME_synthetic instead where there are any, else the ones trained on photographs;
+    - those of BLENDED with "+poisson" too, every classical method, and the mean face.
+
+    faces: FaceData; the nearest face and the mean face come from its train split. device: of the networks. Raises
+    ValueError for a name that nothing has, or weights that cannot complete.
+    """
+    found = {}
+    for name in [names] if isinstance(names, str) else names:
+        for each in _everybody(faces) if name == "all" else [name]:
+            method = _entrant(each, faces, device, found)
+            if hasattr(method, "complete"):
+                found[each] = method
+            elif name != "all":
+                raise ValueError(f"{each} has no complete(image, mask), so it cannot take part; leave it out")
+    return found
+
+
+def _everybody(faces):
+    """The names that "all" stands for, networks first and YARDSTICK before them."""
+    published, networks = weights.names(), []
+    for name in sorted(published, key=lambda name: (name != YARDSTICK, name)):
+        card = weights.card(name)
+        if card["method"] == name and tuple(faces.size) == 2 * (card["config"]["size"],):
+            twin = f"{name}_synthetic"
+            networks.append(twin if faces.name == "synthetic" and twin in published else name)
+            networks += [f"{networks[-1]}+poisson"] if name in BLENDED else []
+    return [*networks, *classical.METHODS, "mean_face"]
+
+
+def _entrant(name, faces, device, found):
+    """What has this name; found: those that are there already, so that NAME+poisson blends what NAME completes."""
+    base, plus, blend = name.partition("+")
+    if plus:
+        if blend != "poisson":
+            raise ValueError(f"after + only poisson is known, got {name!r}")
+        return Blended(found.get(base) or _entrant(base, faces, device, found))
+    if name == "mean_face":
+        return Function(partial(_paste, to_float(faces.train.images.mean(0, dtype=np.float64))))
+    if name in classical.METHODS:
+        function = classical.METHODS[name]
+        return Function(partial(function, database=faces.train.images) if name == "nearest_face" else function)
+    if name not in weights.names():
+        raise ValueError(f"no method is called {name!r}; there are: all, {', '.join(weights.names())}, "
+                         f"{', '.join(classical.METHODS)}, mean_face, and each with +poisson")
+    return load_pretrained(name, device)
+
+
+def _paste(face, image, mask):
+    """One face (3, H, W) pasted into every hole."""
+    masks.check(image, mask)
+    return masks.composite(image, mask, face.to(image))
