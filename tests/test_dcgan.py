@@ -146,3 +146,30 @@ def test_history_for_a_strip():
 def test_faces_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"height and width must be 32, the size of this DCGAN's faces, got \(64, 64\); resize"):
         method_with().complete(torch.zeros(1, 3, 64, 64), masks.center(1, 64))
+
+
+def test_whitening_changes_no_reconstruction_and_makes_the_encoders_latents_standard_normal():
+    method = DCGAN(DCGAN.presets["smoke"]).eval()
+    image = torch.rand(400, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    image = image * torch.linspace(0.1, 1, 400).view(-1, 1, 1, 1)           # faces that differ in more than noise
+    with torch.no_grad():
+        method.E.vector.weight.mul_(20)
+        method.E.vector.bias.add_(1)
+        mean, _ = method.E(image)
+        method.found_mean.copy_(mean.mean(0))
+        method.found_square.copy_(mean.T @ mean / len(mean))
+        before, twin = method.G(mean), method.G_ema(mean)
+        method.whiten()
+        after, _ = method.E(image)
+    assert torch.allclose(method.G(after), before, atol=1e-4) and torch.allclose(method.G_ema(after), twin, atol=1e-4)
+    assert method.scalars["whitened"] and after.mean(0).abs().max() < 1e-3
+    assert torch.allclose(torch.cov(after.T, correction=0), torch.eye(16), atol=0.05)
+
+
+def test_the_running_moments_follow_the_encoders_latents():
+    method = DCGAN(DCGAN.presets["smoke"])
+    z = torch.randn(4000, 16, generator=torch.Generator().manual_seed(0)) * 3 + 2
+    for _ in range(2000):
+        method.note_found(z)
+    assert torch.allclose(method.found_mean, z.mean(0), atol=1e-2)
+    assert torch.allclose(method.found_square - torch.outer(method.found_mean, method.found_mean), torch.cov(z.T), atol=0.1)
