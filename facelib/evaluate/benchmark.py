@@ -9,7 +9,6 @@ import json
 import platform
 import re
 import shlex
-import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +85,7 @@ def evaluate(names=("glcic",), faces=None, holes=("center",), n=None, seed=0, ou
     identity and attributes as {"mean", "low", "high"} over the faces, with a bootstrap 95 % interval; "versus": the same
     for the paired differences from the first method; fd_attr, kd_attr: completions against the true faces; fd_attr_train,
     kd_attr_train: completions against train faces; milliseconds for one face, completed in batches of BATCH (on a CPU: of
-    the processor's time), and time_ratio, the multiple of what the first method took just before; parameters that
+    the processor's time), and time_ratio, the multiple of what the first method takes just after; parameters that
     `complete` passes through; slice: the hole's PSNR for each of the first SLICE faces. Beside the rows, "floor": the true
     faces against train faces; "strangers": identity distance and attribute agreement of real faces paired at random,
     which no completion should reach; "few": both for the first FEW faces; "training": what the weights cost, from their
@@ -150,7 +149,6 @@ def evaluate(names=("glcic",), faces=None, holes=("center",), n=None, seed=0, ou
             one = truth[:1].to(device), stage.mask[:1].to(device)
             if name not in sizes:
                 sizes[name] = parameters(base, *one)
-            expected = pace(methods[first], stage, device)
             if last is None or last[0] is not base:
                 last = base, *complete(base, stage, device)
             completed, seconds = last[1:]
@@ -160,12 +158,12 @@ def evaluate(names=("glcic",), faces=None, holes=("center",), n=None, seed=0, ou
                 seconds += now() - start
             row, values = measure(completed, stage, judges, device)
             yardstick = yardstick or values
+            each, ratio = seconds / len(completed), 1.0
             if name != first:
                 row["versus"] = {key: interval(value - yardstick[key], stage.resamples) for key, value in values.items()}
-            each = seconds / len(completed)
-            found[name, kind] = {"method": name, "hole": kind, "faces": len(completed), **row,
-                                 "milliseconds": 1000 * each, "time_ratio": each / expected if name != first else 1.0,
-                                 "parameters": sizes[name]}
+                ratio = each / pace(methods[first], stage, device)
+            found[name, kind] = {"method": name, "hole": kind, "faces": len(completed), **row, "milliseconds": 1000 * each,
+                                 "time_ratio": ratio, "parameters": sizes[name]}
             bar.update(len(completed))
             report["rows"] = [found[name, kind] for kind in scenes for name in methods if (name, kind) in found]
             if out is not None:
@@ -275,10 +273,10 @@ def complete(method, scene, device):
     return torch.cat(found), seconds
 
 
-def pace(method, scene, device, repeats=3):
-    """Seconds of `complete` for one face of a batch: the median of `repeats`."""
+def pace(method, scene, device):
+    """Seconds of `complete` for one face of a batch."""
     first = Scene(scene.truth[:BATCH], scene.mask[:BATCH], {}, scene.train, scene.resamples)
-    return statistics.median(complete(method, first, device)[1] for _ in range(repeats)) / len(first.truth)
+    return complete(method, first, device)[1] / len(first.truth)
 
 
 def measure(completed, scene, judges, device):
