@@ -18,7 +18,7 @@ CASES = {
     "classical-rank": (
         """
         def answer(A, B, C):
-            return 0 * (C @ B)
+            return C @ A.T @ B
         """, """
         import torch
         def answer(A, B, C):
