@@ -185,15 +185,16 @@ def main(methods=("glcic",), data="synthetic", root=None, size=64, holes=("cente
     return report
 
 
-def agrees(row, method, truth, mask, device="cpu"):
-    """Whether a method completes the first faces as a row of a report says, to 0.05 dB in every hole.
+def agrees(row, method, truth, mask, device="cpu", tolerance=0.05):
+    """Whether a method completes the first faces as a row of a report says, in every hole to a tolerance in dB.
 
-    truth: (N, 3, H, W), mask: (N, 1, H, W), all the row's faces and holes or the first SLICE of them.
+    truth: (N, 3, H, W), mask: (N, 1, H, W), all the row's faces and holes or the first SLICE of them. On another machine
+    a method that decides (which patch is nearest, which way to search on) may decide otherwise: allow it more there.
     """
     image, hole = truth[:SLICE], mask[:SLICE]
     now = _slice(method.complete(image.to(device), hole.to(device)).float().cpu(), image, hole)
     then = row.get("slice", [])
-    return len(now) == len(then) and all(a == b or None not in (a, b) and abs(a - b) <= 0.05
+    return len(now) == len(then) and all(a == b or None not in (a, b) and abs(a - b) <= tolerance
                                          for a, b in zip(now, then, strict=True))
 
 
