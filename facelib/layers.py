@@ -73,3 +73,42 @@ class Encoder(nn.Module):
     def forward(self, image):
         mean, log_var = self.vector(self.downs(image).flatten(1)).float().chunk(2, 1)
         return mean, log_var.clamp(-10, 10)         # exp() of an untrained output must not overflow
+
+
+class Whitening(nn.Module):
+    """Makes N(0, 1) the distribution of the latents that an encoder finds, without changing any reconstruction.
+
+    After a short training a VAE's latents are far from the prior, and where the prior draws then, the generator knows no
+    faces: ex-post density estimation (Ghosh et al. 2020), here with one Gaussian. It follows the mean m and the second
+    moment of the latents (B, z_dim); with their covariance L L^T, z = m + L e folds into the generator's first layer and
+    its inverse into the encoder's last one. The posterior's variances, small and diagonal, are carried over on average.
+    """
+
+    def __init__(self, z_dim):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(z_dim))
+        self.register_buffer("square", torch.eye(z_dim))                    # E[z z^T]
+
+    @torch.no_grad()
+    def follow(self, z):
+        """Move the moments a little towards those of the latents z (B, z_dim) of one batch."""
+        z = z.float()
+        self.mean.lerp_(z.mean(0), 0.005)
+        self.square.lerp_(z.T @ z / len(z), 0.005)
+
+    @torch.no_grad()
+    def fold(self, encoders, generators, accelerator=None):
+        """Change the first layers of Generators and the last ones of Encoders, in place."""
+        mean, square = self.mean, self.square
+        if accelerator is not None:                                         # each process saw its own faces
+            mean, square = accelerator.reduce(mean, "mean"), accelerator.reduce(square, "mean")
+        factor = torch.linalg.cholesky(square - torch.outer(mean, mean) + 1e-4 * torch.eye(len(mean)).to(mean))
+        inverse = torch.linalg.inv(factor)
+        for G in generators:
+            G.first.bias += G.first.weight @ mean
+            G.first.weight.copy_(G.first.weight @ factor)
+        for E in encoders:
+            means, (shift, log_var) = E.vector.weight.chunk(2)[0], E.vector.bias.chunk(2)       # views: writing stays
+            means.copy_(inverse @ means)
+            shift.copy_(inverse @ (shift - mean))
+            log_var += inverse.square().sum(1).log()

@@ -17,7 +17,7 @@ from torch import nn
 from facelib import losses, masks
 from facelib.features import PerceptualLoss
 from facelib.latent_search import search
-from facelib.layers import Encoder, Generator, downs
+from facelib.layers import Encoder, Generator, Whitening, downs
 from facelib.train import Method, frozen
 
 
@@ -103,8 +103,7 @@ class DCGAN(Method):
             self.E = Encoder(cfg.z_dim, cfg.d_width, cfg.size)
             trained += self.E.parameters()
             self.opt_E = torch.optim.Adam(trained, cfg.start_lr, betas=(0.9, 0.99))
-            self.register_buffer("found_mean", torch.zeros(cfg.z_dim))      # of the encoder's latents, running
-            self.register_buffer("found_square", torch.eye(cfg.z_dim))      # E[z z^T]
+            self.whitening = Whitening(cfg.z_dim)
             self.scalars["whitened"] = False
         if cfg.perceptual:
             self.perceptual = PerceptualLoss()
@@ -131,35 +130,6 @@ class DCGAN(Method):
         noise = self.draw(len(image), lambda n, g: torch.randn(n, self.cfg.z_dim, generator=g)).to(mean)
         return mean + (log_var / 2).exp() * noise, mean, log_var
 
-    @torch.no_grad()
-    def note_found(self, z):
-        """Follow the mean and the second moment of the latents that the encoder finds, (B, z_dim)."""
-        self.found_mean.lerp_(z.float().mean(0), 0.005)
-        self.found_square.lerp_(z.float().T @ z.float() / len(z), 0.005)
-
-    @torch.no_grad()
-    def whiten(self):
-        """Make N(0, 1) the distribution of the encoder's latents, without changing any reconstruction.
-
-        After a short training they are far from it, and G knows no faces where the prior then draws (ex-post density
-        estimation, Ghosh et al. 2020, with one Gaussian). With z = m + L e the map is folded into G's first layer and
-        its inverse into E's last one; the posterior's variances, small and diagonal, are carried over on average.
-        """
-        mean, square = self.found_mean, self.found_square
-        if self.accelerator is not None:                # each process saw its own faces
-            mean, square = self.accelerator.reduce(mean, "mean"), self.accelerator.reduce(square, "mean")
-        factor = torch.linalg.cholesky(square - torch.outer(mean, mean) + 1e-4 * torch.eye(len(mean)).to(mean))
-        inverse = torch.linalg.inv(factor)
-        for G in (self.G, self.G_ema):
-            G.first.bias += G.first.weight @ mean
-            G.first.weight.copy_(G.first.weight @ factor)
-        means, spreads = self.E.vector.weight.chunk(2)                      # views: what is written stays
-        shift, scale = self.E.vector.bias.chunk(2)
-        means.copy_(inverse @ means)
-        shift.copy_(inverse @ (shift - mean))
-        scale += inverse.square().sum(1).log()
-        self.scalars["whitened"] = True
-
     def autoencoding(self, pred, image, mean, log_var, perceptual=0.0):
         """The anchor: the VAE's two terms, and the perceptual distance -> (loss, log)."""
         rec, kl = losses.elbo(pred, image, mean, log_var, self.cfg.noise)
@@ -176,10 +146,11 @@ class DCGAN(Method):
                 z, mean, log_var = self.encoded(image)
                 loss, log = self.autoencoding(self.G(z), image, mean, log_var)
             self.update(loss, self.opt_E)
-            self.note_found(z)
+            self.whitening.follow(z)
             return log
         if self.scalars.get("whitened") is False:
-            self.whiten()
+            self.whitening.fold([self.E], [self.G, self.G_ema], self.accelerator)
+            self.scalars["whitened"] = True
 
         # With an anchor, a quarter of the latents come from real faces, and G must make these faces of them again.
         some = image[:len(image) // 4] if cfg.anchor else image[:0]

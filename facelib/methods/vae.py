@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from facelib import losses
-from facelib.layers import Encoder, Generator
+from facelib.layers import Encoder, Generator, Whitening
 from facelib.train import Method
 
 
@@ -54,6 +54,7 @@ class VAE(Method):
     def build(self, cfg):
         self.G = Generator(cfg.z_dim, cfg.width, cfg.size, norm=cfg.batch_norm)
         self.E = Encoder(cfg.z_dim, cfg.e_width, cfg.size, norm=cfg.batch_norm)
+        self.whitening = Whitening(cfg.z_dim)
         self.opt = torch.optim.Adam([*self.G.parameters(), *self.E.parameters()], cfg.lr, betas=(0.9, 0.99))
 
     def adopt(self, faces):
@@ -62,19 +63,24 @@ class VAE(Method):
                              f"{faces.size[0]}x{faces.size[1]}; load them with size={self.cfg.size}, or change cfg.size")
 
     def phases(self):
-        return [("autoencoder", self.cfg.steps)]
+        return [("autoencoder", self.cfg.steps), ("whitening", 1)]
 
     def prior(self, n, generator):
         """n latents of the prior N(0, 1), drawn on the CPU -> (n, z_dim)."""
         return torch.randn(n, self.cfg.z_dim, generator=generator)
 
     def step(self, batch, phase):
+        if phase == "whitening":                        # no training: the latents that were found become N(0, 1)
+            self.whitening.fold([self.E, self.E_ema], [self.G, self.G_ema], self.accelerator)
+            return {}
         image = batch["image"]                                                            # (B, 3, H, W)
         noise = self.draw(len(image), self.prior).to(image)
         with self.autocast():
             mean, log_var = self.E(image)
             # The latent is drawn outside the networks, so that gradients flow through its mean and variance (section 2.4).
-            pred = self.G(mean + (log_var / 2).exp() * noise)
+            z = mean + (log_var / 2).exp() * noise
+            pred = self.G(z)
+        self.whitening.follow(z.detach())
         rec, kl = losses.elbo(pred, image, mean, log_var, self.cfg.noise)
         self.update(rec + kl, self.opt)
         return {"loss": rec + kl, "rec": rec, "kl": kl}
