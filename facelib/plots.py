@@ -115,16 +115,33 @@ def compare(rows, titles=None, zoom=1.0):
     rows: name -> float (B, 3, H, W) in [-1, 1], all with the same B, H and W; the name stands beside its row. titles:
     B short texts above the columns, for example the PSNR. zoom: screen pixels to one of the image. Returns a Figure.
     """
-    tiles = {name: _tiles(images, name) for name, images in rows.items()}
-    shapes = {name: t.shape for name, t in tiles.items()}
-    if len(set(shapes.values())) != 1:
-        got = ", ".join(f"{name} {tuple(s)}" for name, s in shapes.items()) or "no row"
-        raise ValueError(f"compare needs rows of the same number and size of faces, got {got} as (B, H, W, 3)")
-    count = next(iter(shapes.values()))[0]
+    tiles = _alike(rows, "row")
+    count = len(next(iter(tiles.values())))
     if titles is not None and len(titles) != count:
         raise ValueError(f"titles must hold one text for each of the {count} columns, got {len(titles)}")
     above = None if titles is None else [list(titles)] + [None] * (len(tiles) - 1)
     return _grid(list(tiles.values()), zoom, above=above, beside=list(tiles))
+
+
+def gallery(columns, zoom=1.0):
+    """A row for each face, a column for each method, with the names upright above them.
+
+    columns: name -> float (B, 3, H, W) in [-1, 1], all with the same B, H and W. zoom: screen pixels to one of the image.
+    Returns a matplotlib Figure.
+    """
+    tiles = _alike(columns, "column")
+    rows = list(zip(*tiles.values(), strict=True))
+    return _grid(rows, zoom, above=[list(tiles)] + [None] * (len(rows) - 1), upright=True)
+
+
+def _alike(images, what):
+    """name -> tiles; images of different numbers or sizes are refused."""
+    tiles = {name: _tiles(some, name) for name, some in images.items()}
+    shapes = {name: t.shape for name, t in tiles.items()}
+    if len(set(shapes.values())) != 1:
+        got = ", ".join(f"{name} {tuple(s)}" for name, s in shapes.items()) or f"no {what}"
+        raise ValueError(f"expected {what}s of the same number and size of faces, got {got} as (B, H, W, 3)")
+    return tiles
 
 
 def _tiles(images, name):
@@ -138,13 +155,14 @@ def _tiles(images, name):
     return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _grid(rows, zoom, above=None, beside=None):
+def _grid(rows, zoom, above=None, beside=None, upright=False):
     """One picture of all tiles, so that a hundred faces draw as fast as one and each pixel keeps its size."""
     gap, text = 2, 9  # both in pixels: between tiles; size of the letters (points at 100 dpi are close enough)
     tall, wide = rows[0][0].shape[:2]
     tall, wide = round(tall * zoom), round(wide * zoom)
     cols = max(len(row) for row in rows)
-    heads = [0] * len(rows) if above is None else [0 if line is None else 2 * text for line in above]
+    high = 0.9 * text * max(map(len, above[0])) if upright else 2 * text
+    heads = [0] * len(rows) if above is None else [0 if line is None else round(high) for line in above]
     left = 0 if beside is None else 2 * text + 2
     width = left + cols * (wide + gap) - gap
     height = sum(heads) + len(rows) * (tall + gap) - gap
@@ -158,7 +176,7 @@ def _grid(rows, zoom, above=None, beside=None):
             canvas[y:y + tall, x:x + wide] = _resize(tile, tall, wide)
             if heads[r]:
                 fig.text((x + wide / 2) / width, 1 - (y - 3) / height, str(above[r][c]), ha="center", va="bottom",
-                         fontsize=text, color=INK)
+                         fontsize=text, color=INK, rotation=90 if upright else 0)
         if beside is not None:
             fig.text(text / width, 1 - (y + tall / 2) / height, beside[r], rotation=90, ha="center", va="center",
                      fontsize=min(text, 1.2 * tall / len(beside[r])), color=INK)  # a long name fits a small row

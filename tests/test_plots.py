@@ -12,6 +12,7 @@ from PIL import Image
 pytest.importorskip("matplotlib")
 
 from facelib import plots
+from facelib.data import to_uint8
 
 ALT = "Four grey squares in two rows"
 
@@ -28,7 +29,6 @@ def pixels(fig):
 
 
 def test_sheet_keeps_every_pixel(faces):
-    from facelib.data.faces import to_uint8
     picture = pixels(plots.sheet(faces, cols=2))
     assert picture.shape == (2 * 16 + 2, 2 * 24 + 2, 3)
     assert np.array_equal(picture[:16, :24], to_uint8(faces[0]).permute(1, 2, 0).numpy())
@@ -76,6 +76,17 @@ def test_compare_puts_rows_under_each_other(faces):
     assert pixels(fig)[-16:, -24:].shape == (16, 24, 3)
     with pytest.raises(ValueError, match=r"got masked \(4, 16, 24, 3\), true \(3, 16, 24, 3\)"):
         plots.compare({"masked": faces, "true": faces[:3]})
+
+
+def test_gallery_puts_methods_beside_each_other(faces):
+    fig = plots.gallery({"masked": faces, "completed": -faces})
+    assert [(text.get_text(), text.get_rotation()) for text in fig.texts] == [("masked", 90), ("completed", 90)]
+    high = pixels(fig).shape[0] - 4 * 16 - 3 * 2                         # four faces of 16 rows, 2 between them
+    assert high >= 9 * 0.9 * len("completed") - 1 and pixels(fig).shape[1] == 2 * 24 + 2
+    shown = torch.from_numpy(pixels(fig)[high:high + 16, :24].copy()).permute(2, 0, 1)
+    assert torch.equal(shown, to_uint8(faces[0]))
+    with pytest.raises(ValueError, match=r"expected columns of the same number and size of faces, got a \(4, 16, 24, 3\)"):
+        plots.gallery({"a": faces, "b": faces[:3]})
 
 
 def records(n=60):
