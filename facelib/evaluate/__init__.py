@@ -1,8 +1,9 @@
 """The benchmark: every method, the same faces, the same holes -> one table, and a report that names how it was made."""
 
-from facelib.evaluate.benchmark import HELD_OUT, agrees, evaluate, held_out, interval, judge, main
+from facelib.evaluate.benchmark import HELD_OUT, agrees, evaluate, held_out, interval, judge, main, measure
 from facelib.evaluate.entry import entrants
 from facelib.evaluate.report import save, table
 from facelib.pretrained import hardware
 
-__all__ = ["HELD_OUT", "agrees", "entrants", "evaluate", "hardware", "held_out", "interval", "judge", "main", "save", "table"]
+__all__ = ["HELD_OUT", "agrees", "entrants", "evaluate", "hardware", "held_out", "interval", "judge", "main", "measure", "save",
+           "table"]
