@@ -1,7 +1,7 @@
 """A generator's strip over training: python tools/strip.py RUN OUT.jpg [ROWS]
 
 The sample sheets of a run folder show the same latents at every saved step. Evenly spaced, their first rows are put
-below one another; the steps are printed, from the top, because a picture of pictures carries no text.
+below one another; the steps, from the top, are printed and kept in the picture's comment, where a chapter reads them.
 """
 
 import sys
@@ -20,8 +20,9 @@ def strip(run, out, rows=8, side=64):
     picture = Image.new("RGB", (first.width, side * rows))
     for i, sheet in enumerate(chosen):
         picture.paste(Image.open(sheet).crop((0, 0, first.width, side)), (0, side * i))
-    picture.save(out, quality=90)
-    return [int(sheet.stem) for sheet in chosen]
+    steps = [int(sheet.stem) for sheet in chosen]
+    picture.save(out, quality=90, comment=" ".join(map(str, steps)))
+    return steps
 
 
 if __name__ == "__main__":
