@@ -361,7 +361,7 @@ def info():
 
 def _figures(metrics, prefix=""):
     """The handful of numbers of a card that a line has room for."""
-    wanted = ("psnr_hole", "fd_attr", "attributes", "verification", "mean", "accuracy", "center")
+    wanted = ("psnr_hole", "fd_attr", "attributes", "verification", "mean", "accuracy", "center", "samples")
     for key, value in metrics.items():
         if key in wanted and isinstance(value, dict):
             inner = value.get("mean", value.get("accuracy"))

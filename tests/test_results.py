@@ -50,6 +50,16 @@ def test_cards_quote_the_results(name):
                 assert card[hole][key] == row[key] or card[hole][key] == pytest.approx(row[key], rel=1e-3)
 
 
+def test_cards_quote_how_good_their_samples_are():
+    """Weights that draw faces were measured beside real faces, in the same features."""
+    report = read("samples")
+    for row in report["rows"]:
+        card = weights.card(row["method"])
+        assert card["sha256"] == report["weights"][row["method"]], "samples.json was made with other weights"
+        assert card["metrics"]["samples"]["fd_attr"] == pytest.approx(row["fd_attr"], rel=1e-3)
+        assert row["fd_attr"] > 2 * report["floor"]["fd_attr"], "nearer to real faces than real faces are: look into it"
+
+
 def again(name, faces):
     """Measure anew what a report says, on the centred hole, and compare."""
     report = read(name)
