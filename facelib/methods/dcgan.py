@@ -20,6 +20,8 @@ from facelib.latent_search import search
 from facelib.layers import Encoder, Generator, Whitening, downs
 from facelib.train import Method, frozen
 
+CANDIDATES = 7_340_033     # seed of the latents that a search may start from
+
 
 @dataclass(frozen=True)
 class DCGANConfig:
@@ -218,8 +220,9 @@ class DCGAN(Method):
             return cfg.search_prior * losses.prior(self.D(pred)) + cfg.search_pull * z.pow(2).sum(1)
 
         with self.evaluating(), frozen(self.D):
-            # All faces choose among the same candidates, so that none depends on the others of its batch.
-            z = self.prior(cfg.search_candidates, torch.Generator().manual_seed(0)).to(known)
+            # All faces choose among the same candidates, so that none depends on the others of its batch. They are not
+            # those of `sample` with a likely seed: the search would start from the answer to a generated face.
+            z = self.prior(cfg.search_candidates, torch.Generator().manual_seed(CANDIDATES)).to(known)
             z = torch.cat([torch.zeros_like(z[:1]), z])
             with torch.no_grad():
                 faces = self.G_ema(z)
