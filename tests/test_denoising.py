@@ -274,7 +274,7 @@ def test_x_is_what_the_error_is_multiplied_by_and_is_watched_in_the_autoencoders
     method.scalars |= {"X": 0.25, "turns": 1}
     update, method.update = method.update, lambda loss, opt: (asked.append(float(loss.detach())), update(loss, opt))
     log = method.step(batch(), "adversarial")
-    assert asked[0] == pytest.approx(float(log["g_cost_d"] + 0.25 * log["enc_cost"]), rel=1e-5)
+    assert asked[0] == pytest.approx((log["g_cost_d"] + 0.25 * log["enc_cost"]).item(), rel=1e-5)
     assert method.scalars["enc_count"] == 1
     method.step(batch(), "adversarial")                                 # D's
     method.step(batch(), "reconstruction")
