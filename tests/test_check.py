@@ -62,7 +62,7 @@ def test_hints_do_not_hold_the_solution(slug):
 def test_unknown_slug_names_the_nearest():
     with pytest.raises(ValueError, match=r"no exercise 'glcic-composit'; the nearest are glcic-composite"):
         check.ex("glcic-composit", 1)
-    with pytest.raises(ValueError, match="no exercise '42'; there are faces-flip, "):
+    with pytest.raises(ValueError, match="no exercise '42'; there are .*faces-flip, "):
         check.ex("42", 1)
 
 

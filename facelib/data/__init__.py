@@ -9,9 +9,10 @@ def load_faces(name="synthetic", root=None, size=64, box=None, download=False, v
     """Load a data set as FaceData: splits train, val and test of uint8 faces with what is known about them.
 
     name: "synthetic" (the rendered faces that ship with the package), "generated" (256 faces of nobody that ship, all
-    of them in each split), "celeba", "folder" (any folder of pictures) or "digits". root: the source's folder, or its name inside one of the folders of the environment variable
-    FACELIB_DATA. size: an int or (height, width), pixels. box: a crop of each picture before it is scaled, as
-    fractions (left, top, right, bottom). download: fetch "celeba" or "digits" through torchvision into root.
+    of them in each split), "celeba", "folder" (any folder of pictures) or "digits". root: the source's folder, or its
+    name inside one of the folders of the environment variable FACELIB_DATA. size: an int or (height, width), pixels.
+    box: a crop of each picture before it is scaled, as fractions (left, top, right, bottom). download: fetch "celeba" or
+    "digits" through torchvision into root.
     verify: compare a packed copy with its source by content, not only by sizes and times.
 
     "celeba" and "folder" are packed into the folder FACELIB_CACHE on first use and memory-mapped from there.
