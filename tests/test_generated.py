@@ -189,7 +189,7 @@ def test_shipped_faces_agree_with_their_card_and_their_generator():
     faces = load_faces("generated").test
     with torch.no_grad():
         again = load_pretrained(name).sample(card["drawn"], seed=card["seed"], spread=card["spread"])[card["numbers"]]
-    assert (to_uint8(again).int() - torch.from_numpy(faces.images.astype(np.int32))).abs().float().mean() < 2
+    assert (to_uint8(again).int() - torch.from_numpy(faces.images.astype(np.int32))).abs().float().mean() < 3
     assert (generated.FOLDER / "faces.jpg").stat().st_size < 1.5e6
 
 
