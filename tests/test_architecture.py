@@ -18,7 +18,8 @@ PACKAGE = ROOT / "facelib"
 # Every room and its floor. A room knows rooms of lower floors, and of its own as long as there is no circle.
 FLOORS = [
     {"extras", "weights"},
-    {"data", "masks", "layers", "losses", "features", "blending", "metrics", "plots", "classical"},
+    {"data", "masks", "layers", "losses", "features", "blending", "metrics", "plots", "classical",
+     "resolution"},
     {"train", "latent_search"},
     {"methods"},
     {"pretrained"},
