@@ -11,6 +11,7 @@ from facelib import weights
 from facelib.data.faces import ATTRIBUTES
 from facelib.layers import conv
 
+KNOWN = 64          # pixels: what the networks were trained on
 NAMES = ("judge_attr", "judge_identity", "perceptual")
 
 
@@ -76,6 +77,7 @@ class PerceptualLoss(nn.Module):
 
     maps: a function image (B, 3, H, W) -> list of maps, by default those of `perceptual`. Every map is scaled to unit
     length per pixel over its channels, so that no stage outweighs the others (Zhang et al. 2018, without learnt weights).
+    Smaller faces are enlarged to the 64 pixels that `perceptual` was trained on.
     """
 
     def __init__(self, maps=None):
@@ -89,6 +91,8 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, pred, image):
         """(B, 3, H, W) twice, in [-1, 1] -> the mean squared distance, a scalar >= 0."""
+        if image.shape[-1] < KNOWN:
+            pred, image = (F.interpolate(x, size=KNOWN, mode="bilinear") for x in (pred, image))
         pairs = zip(self.maps(pred), self.maps(image), strict=True)
         return sum((F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).pow(2).sum(1).mean() for a, b in pairs)
 

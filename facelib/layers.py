@@ -1,6 +1,7 @@
 """Network blocks that two methods or more use."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 ACTIVATIONS = {"relu": lambda: nn.ReLU(inplace=True), "leaky": lambda: nn.LeakyReLU(0.2, inplace=True), None: nn.Identity}
@@ -73,6 +74,37 @@ class Encoder(nn.Module):
     def forward(self, image):
         mean, log_var = self.vector(self.downs(image).flatten(1)).float().chunk(2, 1)
         return mean, log_var.clamp(-10, 10)         # exp() of an untrained output must not overflow
+
+
+class Upscaler(nn.Module):
+    """Faces (B, 3, 8, 8) -> (B, 3, 32, 32), not clamped: bicubic enlargement, and what a residual network adds to it.
+
+    Residual blocks at 8x8, where they are cheap, then two sub-pixel convolutions (Shi et al. 2016), as in SRResNet (Ledig
+    et al. 2017) without its batch norm. The faces are aligned, so a pixel's place tells what it is part of: every place
+    has features of its own (`places`), and one fully connected layer lets it know the whole face. It starts as bicubic.
+    """
+
+    def __init__(self, width=96, blocks=6):
+        super().__init__()
+        self.whole = nn.Sequential(nn.Linear(192, 256), nn.ReLU(inplace=True), nn.Linear(256, 16 * 64))
+        self.places = nn.Parameter(torch.zeros(1, width, 8, 8))
+        self.first = conv(3 + 16, width, act=None)
+        self.blocks = nn.ModuleList(nn.Sequential(conv(width, width), conv(width, width, act=None)) for _ in range(blocks))
+        for block in self.blocks:                               # sums without a norm would grow
+            nn.init.zeros_(block[1][0].weight)
+        self.up = nn.Sequential(conv(width, 2 * width), nn.PixelShuffle(2), conv(width // 2, width), nn.PixelShuffle(2),
+                                conv(width // 4, width // 4))
+        self.last = nn.Conv2d(width // 4, 3, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, low):
+        whole = self.whole(low.flatten(1)).unflatten(1, (16, 8, 8))
+        x = F.relu(self.first(torch.cat([low, whole], 1)) + self.places)                  # (B, width, 8, 8)
+        for block in self.blocks:
+            x = F.relu(x + block(x))
+        bicubic = F.interpolate(low.float(), scale_factor=4, mode="bicubic", align_corners=False)
+        return bicubic + self.last(self.up(x)).float()
 
 
 class Whitening(nn.Module):

@@ -6,8 +6,11 @@ METHODS = {
     "context_encoder": "facelib.methods.context_encoder:ContextEncoder",
     "dcgan": "facelib.methods.dcgan:DCGAN",
     "denoising": "facelib.methods.denoising:DenoisingAutoencoder",
+    "enhance": "facelib.methods.enhance:EnhanceGAN",
     "glcic": "facelib.methods.glcic:GLCIC",
     "judges": "facelib.methods.judges:Judges",
+    "sr_gan": "facelib.methods.sr_gan:SRGAN",
+    "sr_regression": "facelib.methods.sr_regression:SRRegression",
     "vae": "facelib.methods.vae:VAE",
 }
 

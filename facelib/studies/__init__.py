@@ -4,10 +4,11 @@
 writes what the source claimed beside what came out. Runs that are there are not trained again. One file, one study.
 """
 
-from facelib.studies import dcgan, denoising, glcic
+from facelib.studies import dcgan, denoising, enhance, glcic
 from facelib.studies.study import carry_out
 
-STUDIES = {"dcgan": dcgan.study, "denoising": denoising.study, "glcic": glcic.study}
+STUDIES = {"dcgan": dcgan.study, "denoising": denoising.study, "enhance": enhance.study,
+           "glcic": glcic.study}
 
 
 def run(name, **options):

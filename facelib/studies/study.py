@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from facelib import masks, metrics
 from facelib.data import load_faces, to_uint8
-from facelib.evaluate import hardware, interval, judge, save
+from facelib.evaluate import enlarged, hardware, interval, judge, save
 from facelib.methods import method_class
 from facelib.pretrained import load_pretrained
 from facelib.train import fit
@@ -23,17 +22,11 @@ from facelib.train import fit
 CURVE_POINTS = 40      # of each training curve that is kept in the report
 RESAMPLES = 2000       # bootstrap samples of the test faces
 SAMPLES = 1024         # faces drawn of a generator, and train faces drawn for the floor, to compare with the test faces
-JUDGED = 64            # pixels: what the judges were trained on; smaller faces are enlarged for them
 
 
 def seen_by(judges, images):
     """What the judges see in faces (N, 3, H, W) of any size -> as `evaluate.judge`."""
     return judge(judges, enlarged(images), "cpu")
-
-
-def enlarged(images):
-    """Faces (N, 3, H, W) at the size that the judges know, where they are smaller."""
-    return images if images.shape[-1] >= JUDGED else F.interpolate(images, size=JUDGED, mode="bilinear")
 
 
 def completions(method, test, real, judges):
