@@ -1,9 +1,12 @@
-"""The benchmark: every method, the same faces, the same holes -> one table, and a report that names how it was made."""
+"""Every method, the same faces -> one table, and a report that names how it was made.
 
-from facelib.evaluate.benchmark import HELD_OUT, agrees, evaluate, held_out, interval, judge, main, measure
+The benchmark of completion is `evaluate`, that of super-resolution `upscaling.evaluate`.
+"""
+
+from facelib.evaluate.benchmark import HELD_OUT, agrees, enlarged, evaluate, held_out, interval, judge, main, measure
 from facelib.evaluate.entry import entrants
 from facelib.evaluate.report import save, table
 from facelib.pretrained import hardware
 
-__all__ = ["HELD_OUT", "agrees", "entrants", "evaluate", "hardware", "held_out", "interval", "judge", "main", "measure", "save",
-           "table"]
+__all__ = ["HELD_OUT", "agrees", "enlarged", "entrants", "evaluate", "hardware", "held_out", "interval", "judge", "main",
+           "measure", "save", "table"]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 import facelib
@@ -32,6 +33,7 @@ BATCH = 64         # faces completed and judged at a time
 SLICE = 16         # faces whose figures a report holds one by one
 REFERENCE = 4096   # train faces at most that stand for real faces in FD-attr and KD-attr
 RESAMPLES = 2000   # bootstrap samples of the faces
+JUDGED = 64        # pixels: what the judges were trained on; smaller faces are enlarged for them
 DISTORTIONS = {"psnr": metrics.psnr, "ssim": metrics.ssim, "ms_ssim": metrics.ms_ssim, "l1": metrics.l1}
 
 
@@ -148,7 +150,7 @@ def evaluate(names=("glcic",), faces=None, holes=("center",), n=None, seed=0, ou
             base = getattr(method, "method", method)                     # of a blended one: what it blends
             one = truth[:1].to(device), stage.mask[:1].to(device)
             if name not in sizes:
-                sizes[name] = parameters(base, *one)
+                sizes[name] = parameters(base, lambda base=base, one=one: base.complete(*one))
             if last is None or last[0] is not base:
                 last = base, *complete(base, stage, device)
             completed, seconds = last[1:]
@@ -247,6 +249,11 @@ def judge(judges, images, device, bar=None):
     return {key: torch.cat(value) for key, value in seen.items()}
 
 
+def enlarged(images):
+    """Faces (N, 3, H, W) at the size that the judges know, where they are smaller."""
+    return images if images.shape[-1] >= JUDGED else F.interpolate(images, size=JUDGED, mode="bilinear")
+
+
 def compare(seen, real):
     """Identity distance and attribute agreement of faces and their true ones, from `judge` -> (N,) each."""
     return {"identity": metrics.identity_distance(seen["identity"], real["identity"]).numpy(),
@@ -302,9 +309,9 @@ def interval(values, resamples):
     return {"mean": float(values.mean(dtype=np.float64)), "low": float(low), "high": float(high)}
 
 
-def parameters(method, image, mask):
-    """How many parameters `complete` passes through (a discriminator only where it guides a search); None for what
-    is no network."""
+def parameters(method, work):
+    """How many parameters a method passes through in work(), a call of its verb (a discriminator only where it guides a
+    search); None for what is no network."""
     if not isinstance(method, torch.nn.Module):
         return None
     used = {}
@@ -314,7 +321,7 @@ def parameters(method, image, mask):
 
     hooks = [module.register_forward_hook(note) for module in method.modules()]
     try:
-        method.complete(image, mask)
+        work()
     finally:
         for hook in hooks:
             hook.remove()

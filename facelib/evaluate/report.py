@@ -43,23 +43,26 @@ def table(report):
         rows = [row for row in report["rows"] if row["hole"] == kind]
         real = report if rows[0]["faces"] == report["test_faces"] else report["few"]
         rows += [{"method": "real faces", **real["floor"]}, {"method": "strangers", **real["strangers"]}]
-        lines += ["", f"Hole: {kind}, {rows[0]['faces']:,} faces", "", *_grid(rows, report["training"])]
+        lines += ["", f"Hole: {kind}, {rows[0]['faces']:,} faces", "", *grid(rows, COLUMNS, report["training"])]
     lines += [""] + [f"- {name}: trained on {about['data']}; {about['hardware']}" for name, about in report["training"].items()]
     return "\n".join(lines).rstrip()
 
 
-def _grid(rows, training):
-    """Rows as a Markdown table whose columns are aligned in plain text."""
+def grid(rows, columns, training, corner="method"):
+    """Rows, dicts with the key "method", as a Markdown table whose columns are aligned in plain text -> its lines.
+
+    columns: (title, key, digits) each. training: what more is known of a method, name -> dict. corner: the first title.
+    """
     def number(value, digits):
         if isinstance(value, dict):
             mean, low, high = (np.nan if value[key] is None else value[key] for key in ("mean", "low", "high"))
             return f"{mean:.{digits}f} ±{(high - low) / 2:.{digits}f}"
         return "-" if value is None else f"{value:,.{digits}f}"
 
-    cells = [["method", *(title for title, _, _ in COLUMNS)]]
+    cells = [[corner, *(title for title, _, _ in columns)]]
     for row in rows:
         about = row | training.get(row["method"].partition("+")[0], {})
-        cells.append([row["method"], *(number(about.get(key), digits) for _, key, digits in COLUMNS)])
+        cells.append([row["method"], *(number(about.get(key), digits) for _, key, digits in columns)])
     widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(cells[0]))]
     text = ["| " + " | ".join(cell.rjust(width) if i else cell.ljust(width)
                               for i, (cell, width) in enumerate(zip(line, widths, strict=True))) + " |" for line in cells]
