@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from facelib import cli, weights
+from facelib.methods import METHODS
 from facelib.methods.glcic import GLCIC
 
 MOUTH = "205,130,45,35"            # x,y,width,height in the astronaut's photograph
@@ -106,7 +108,7 @@ def test_training_again_resumes_and_another_run_is_refused(run, pictures, capsys
 
 
 def test_what_train_does_not_know(pictures, capsys, tmp_path):
-    assert "method must be one of context_encoder, dcgan, denoising, glcic, judges, vae" in fails(capsys, "train", "glcik")
+    assert f"method must be one of {', '.join(METHODS)}" in fails(capsys, "train", "glcik")
     assert "preset of glcic must be one of seed, book, smoke" in fails(capsys, "train", "glcic", "--preset", "large")
     assert 'name must be "synthetic"' in fails(capsys, "train", "glcic", "--data", "celebs", "--out", tmp_path / "a")
     line = fails(capsys, "train", "glcic", "--preset", "smoke", "--data", f"folder:{tmp_path / 'none'}", "--out", tmp_path / "a")
@@ -269,6 +271,12 @@ def test_publish_and_info(run, tmp_path, monkeypatch, capsys):
     assert cli.main(command) == 0
     assert weights.card("mine")["metrics"]["center"] == {"psnr_hole": {"mean": 19.75, "low": 19, "high": 20}, "fd_attr": 3.5}
     assert weights.card("mine")["metrics"]["center+poisson"] == {"fd_attr": 3.4}
+    report["rows"] = [{"method": "mine", "psnr": {"mean": 21.5}, "groups": {}}, {"method": "mine+back_projection", "psnr": 1}]
+    (tmp_path / "report.txt").write_text(json.dumps(report))
+    assert cli.main(command) == 0
+    assert weights.card("mine")["metrics"]["upscale"] == {"psnr": {"mean": 21.5}}
+    assert weights.card("mine")["metrics"]["upscale+back_projection"] == {"psnr": 1}
+    (tmp_path / "report.txt").write_text(json.dumps(report | {"rows": []}))
     assert "no rows of 'yours'" in fails(capsys, *command[:3], "yours", *command[4:])
     assert "--data measures judges" in fails(capsys, *command[:-2], "--data", "synthetic")
 
@@ -298,16 +306,22 @@ def test_judges_are_measured_when_they_are_published(tmp_path, monkeypatch, caps
 
 def test_evaluate_and_study_pass_on_what_was_asked(monkeypatch, capsys):
     from facelib import evaluate, studies
+    from facelib.evaluate import upscaling
 
     asked = []
     monkeypatch.setattr(evaluate, "main", lambda *args: asked.append(args))
+    monkeypatch.setattr(upscaling, "main", lambda *args: asked.append(args))
     monkeypatch.setattr(studies, "run", lambda *args, **options: asked.append((*args, options)))
     assert cli.main(["evaluate", "--methods", "glcic,mine", "--data", "celeba", "--root", "celeba160", "--holes", "centre",
                      "half", "--n", "9"]) == 0
     assert cli.main(["study", "glcic", "--quick"]) == 0
     assert asked[0] == (["glcic", "mine"], "celeba", "celeba160", 64, ["centre", "half"], 9, 0, None)
     assert asked[1] == ("glcic", {"out": None, "runs": None, "quick": True})
+    assert cli.main(["evaluate", "--upscale", "nearest", "all", "--n", "9", "--out", "r.json"]) == 0
+    assert asked[2] == (["nearest", "all"], "synthetic", None, 9, 0, Path("r.json"))
     monkeypatch.undo()
+    assert "two reports" in fails(capsys, "evaluate", "--upscale", "all", "--samples", "vae")
+    assert "no method is called 'glcik'" in fails(capsys, "evaluate", "--upscale", "glcik")
     assert "study must be one of dcgan, denoising, glcic" in fails(capsys, "study", "began")
 
 

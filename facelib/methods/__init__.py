@@ -9,6 +9,7 @@ METHODS = {
     "enhance": "facelib.methods.enhance:EnhanceGAN",
     "glcic": "facelib.methods.glcic:GLCIC",
     "judges": "facelib.methods.judges:Judges",
+    "pixel_recursive": "facelib.methods.pixel_recursive:PixelRecursive",
     "sr_gan": "facelib.methods.sr_gan:SRGAN",
     "sr_regression": "facelib.methods.sr_regression:SRRegression",
     "vae": "facelib.methods.vae:VAE",
