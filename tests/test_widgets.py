@@ -17,7 +17,7 @@ pytest.importorskip("anywidget")
 from facelib import metrics
 from facelib.data.faces import FaceData, Split
 from facelib.masks import KINDS
-from facelib.widgets import masking
+from facelib.widgets import frames, masking
 from facelib.widgets.masking import DRAWN, MaskingDemo
 
 
@@ -162,7 +162,7 @@ def test_stepper_is_small_and_asks_no_other_host(faces):
     noise = torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1  # the hardest to compress
     for images in (faces, noise):
         page = masking.stepper(MeanFill(), images)
-        assert len(page.encode()) < masking.PAGE_BYTES
+        assert len(page.encode()) < frames.PAGE_BYTES
         assert not re.findall(r"https?://|//cdn", page)
         assert all(alt for alt in re.findall(r'<img[^>]* alt="([^"]*)"', page))
         assert page.count("<img") == 3

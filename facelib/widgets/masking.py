@@ -5,24 +5,20 @@ where none does (a built page): plain HTML with its pictures inside, that asks n
 """
 
 import functools
-import hashlib
 import html
 import io
-import json
 import time
-from pathlib import Path
 
 import torch
 
 from facelib import metrics
-from facelib.data.faces import FaceData, to_uint8
+from facelib.data.faces import FaceData
 from facelib.extras import need
 from facelib.masks import KINDS
 from facelib.plots import HOLE, img, masked
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, page
 
-HERE = Path(__file__).parent
 DRAWN = "draw it yourself"
-PAGE_BYTES = 300_000  # what one stepper may add to a page
 
 
 class MaskingDemo:
@@ -58,7 +54,7 @@ class MaskingDemo:
         self.by_hand = w.VBox([self.preview, w.HBox([self.eyes, self.use_eyes], layout=w.Layout(flex_flow="row wrap"))],
                               layout=w.Layout(display="none"))
         self.message, self.result = w.HTML(), w.HTML()
-        self.canvas = _canvas_class()(size=self.size, colour=_css(HOLE), demo=_key(self._fallback))
+        self.canvas = _canvas_class()(size=self.size, colour=_css(HOLE), demo=key(self._fallback))
         self.face.observe(self._choose_face, "value")
         self.hole.observe(self._choose_hole, "value")
         self.again.on_click(self._another)
@@ -112,14 +108,14 @@ class MaskingDemo:
 
     def _complete(self):
         image, mask = self.image, self.mask
-        self.canvas.image = _data_url(image)
+        self.canvas.image = data_url(image)
         self.completed, self.milliseconds = image, None
         self.psnr = None
         if mask.any():
             self.completed, self.milliseconds = _timed(self.method, image, mask)
             self.psnr = float(metrics.psnr(self.completed, image, mask))
         label = self.face.label
-        self.result.value = _figures([
+        self.result.value = figures([
             ("Completed", self.completed, f"The completed picture of {label}"),
             ("True", image, f"The true picture of {label}")]) + f'<p role="status">{html.escape(self._caption())}</p>'
 
@@ -199,36 +195,18 @@ def stepper(method, faces, kinds=tuple(KINDS), seed=0):
     method: has `complete(image, mask)`. faces: float (B, 3, H, W) in [-1, 1], square; as many of the first as fit.
     kinds: names from masks.KINDS. The pictures are JPEGs inside the text, so colours are near those of the tensors.
     """
-    frames, used = [], 0
-    for number, face in enumerate(faces, 1):
-        one = [_frame(method, face[None], number, kind, seed + number) for kind in kinds]
-        used += len(json.dumps(one))
-        if frames and used > PAGE_BYTES - 20_000:
-            break
-        frames.append(one)
-    first, data = frames[0][0], json.dumps(frames).replace("</", "<\\/")
-    figures = "".join(
-        f'<div><img class="dark-light" data-part="{part}" alt="{html.escape(alt)}" src="{source}">{part.capitalize()}</div>'
-        for part in ("masked", "completed", "true") for alt, source in [first[part]])
-    key = hashlib.sha256(data.encode()).hexdigest()[:12]
-    code, style = (HERE / "stepper.js").read_text(), (HERE / "stepper.css").read_text()
-    return (f'<div class="facelib-stepper" data-facelib-stepper="{key}" role="group" '
-            f'aria-label="Faces completed beforehand, one hole after the other"><style>{style}</style>'
-            f'<div class="facelib-row">{figures}</div><p role="status" data-part="caption">{html.escape(first["text"])}'
-            '</p><div class="facelib-controls"><button type="button" data-hole="-1">Previous hole</button>'
-            '<button type="button" data-hole="1">Next hole</button>'
-            f'<label>Hole <input type="range" min="0" max="{len(kinds) - 1}" value="0" step="1"></label>'
-            + ('<button type="button" data-face="1">Next face</button>' if len(frames) > 1 else "")
-            + f'</div><script type="application/json">{data}</script><script>{code}</script></div>')
+    frames = as_many_as_fit(faces, lambda number, face: [_frame(method, face, number, kind, seed + number) for kind in kinds])
+    parts = [(part, part.capitalize()) for part in ("masked", "completed", "true")]
+    return page(frames, [parts], "Faces completed beforehand, one hole after the other", "hole")
 
 
 def _frame(method, image, number, kind, seed):
     mask = KINDS[kind](1, image.shape[-1], torch.Generator().manual_seed(seed))
     completed, milliseconds = _timed(method, image, mask)
     psnr = float(metrics.psnr(completed, image, mask))
-    return {"masked": (f"Face {number} with a violet hole, kind {kind}", _data_url(masked(image, mask), "JPEG")),
-            "completed": (f"Face {number} with the hole, kind {kind}, completed", _data_url(completed, "JPEG")),
-            "true": (f"Face {number} as it is", _data_url(image, "JPEG")),
+    return {"masked": (f"Face {number} with a violet hole, kind {kind}", data_url(masked(image, mask), "JPEG")),
+            "completed": (f"Face {number} with the hole, kind {kind}, completed", data_url(completed, "JPEG")),
+            "true": (f"Face {number} as it is", data_url(image, "JPEG")),
             "kind": kind,
             "text": f"Face {number}, hole: {kind}. " + _caption(float(mask.mean()), psnr, milliseconds)}
 
@@ -279,31 +257,8 @@ def _numbers(text):
     return values
 
 
-def _data_url(image, form="PNG"):
-    """float (1, 3, H, W) in [-1, 1] -> a data URL of the picture."""
-    from base64 import b64encode
-    return f"data:image/{form.lower()};base64,{b64encode(_encode(image, form)).decode()}"
-
-
-def _encode(image, form="PNG"):
-    from PIL import Image
-    buffer = io.BytesIO()
-    picture = Image.fromarray(to_uint8(image[0]).permute(1, 2, 0).cpu().numpy())
-    picture.save(buffer, form, **({"quality": 92, "subsampling": 0} if form == "JPEG" else {}))
-    return buffer.getvalue()
-
-
-def _figures(parts):
-    figures = "".join(f"<div>{img(_encode(image), alt)}{name}</div>" for name, image, alt in parts)
-    return f'<div class="facelib-row">{figures}</div>'
-
-
 def _css(colour):
     return "rgb({}, {}, {})".format(*(round((c + 1) * 127.5) for c in colour))
-
-
-def _key(page):
-    return page.split('data-facelib-stepper="')[1].split('"')[0]
 
 
 def _ruled(photo, name):

@@ -1,0 +1,73 @@
+"""What the widgets have in common: pictures as HTML, and the stepper through pictures that were made beforehand."""
+
+import hashlib
+import html
+import io
+import json
+from base64 import b64encode
+from pathlib import Path
+
+from facelib.data.faces import to_uint8
+from facelib.plots import img
+
+HERE = Path(__file__).parent
+PAGE_BYTES = 300_000  # what one stepper may add to a page
+
+
+def encode(image, form="PNG"):
+    """float (1, 3, H, W) in [-1, 1] -> the bytes of a picture file."""
+    from PIL import Image
+    buffer = io.BytesIO()
+    picture = Image.fromarray(to_uint8(image[0]).permute(1, 2, 0).cpu().numpy())
+    picture.save(buffer, form, **({"quality": 92, "subsampling": 0} if form == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+def data_url(image, form="PNG"):
+    """float (1, 3, H, W) in [-1, 1] -> a data URL of the picture."""
+    return f"data:image/{form.lower()};base64,{b64encode(encode(image, form)).decode()}"
+
+
+def figures(parts):
+    """A row of pictures: parts are (name under it, float (1, 3, H, W), text alternative)."""
+    inside = "".join(f"<div>{img(encode(image), alt)}{name}</div>" for name, image, alt in parts)
+    return f'<div class="facelib-row">{inside}</div>'
+
+
+def as_many_as_fit(faces, frames_of):
+    """frames_of(number, face) for the first faces, until the page is full: a list of lists of frames, one at least."""
+    frames, used = [], 0
+    for number, face in enumerate(faces, 1):
+        one = frames_of(number, face[None])
+        used += len(json.dumps(one))
+        if frames and used > PAGE_BYTES - 20_000:
+            break
+        frames.append(one)
+    return frames
+
+
+def page(frames, rows, label, step, note=""):
+    """The stepper: HTML that needs no kernel and no other host.
+
+    frames: for each face a list of steps; a step is a dict of part -> (text alternative, data URL), with "kind", the
+    step's short name, and "text", what is said below. rows: rows of (part, name under it). label: the whole thing's
+    accessible name. step: what one step is called, for example "hole". note: HTML that stands above.
+    """
+    first, data = frames[0][0], json.dumps(frames).replace("</", "<\\/")
+    shown = "".join('<div class="facelib-row">' + "".join(
+        f'<div><img class="dark-light" data-part="{part}" alt="{html.escape(first[part][0])}" '
+        f'src="{first[part][1]}">{name}</div>' for part, name in row) + "</div>" for row in rows)
+    code, style = (HERE / "stepper.js").read_text(), (HERE / "stepper.css").read_text()
+    return (f'<div class="facelib-stepper" data-facelib-stepper="{hashlib.sha256(data.encode()).hexdigest()[:12]}" '
+            f'role="group" aria-label="{html.escape(label)}"><style>{style}</style>{note}{shown}'
+            f'<p role="status" data-part="caption">{html.escape(first["text"])}</p><div class="facelib-controls">'
+            f'<button type="button" data-hole="-1">Previous {step}</button>'
+            f'<button type="button" data-hole="1">Next {step}</button>'
+            f'<label>{step.capitalize()} <input type="range" min="0" max="{len(frames[0]) - 1}" value="0" step="1"></label>'
+            + ('<button type="button" data-face="1">Next face</button>' if len(frames) > 1 else "")
+            + f'</div><script type="application/json">{data}</script><script>{code}</script></div>')
+
+
+def key(page):
+    """The name by which a live widget finds the stepper that stands in for it."""
+    return page.split('data-facelib-stepper="')[1].split('"')[0]
