@@ -235,7 +235,7 @@ def align(source: Path, target: Path, /, *, size: int = 64, template: str = "cel
 
 def evaluate(*, methods: tuple[str, ...] = ("glcic",), data: str = "synthetic", root: str | None = None, size: int = 64,
              holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0, out: Path | None = None,
-             samples: tuple[str, ...] = ()):
+             samples: tuple[str, ...] = (), upscale: tuple[str, ...] = ()):
     """Measure methods on held-out faces: one table.
 
     Args:
@@ -249,14 +249,22 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic",), data: str = "synthetic", 
         seed: of the holes.
         out: a .json file for the report; the table goes beside it as .md. Rows that are there and still true are kept.
         samples: instead: weights that draw faces of nobody (dcgan, vae), whose samples are compared with real faces.
+        upscale: instead: what enlarges faces from 8x8 to 32x32 pixels: published weights (enhance, ...), nearest, bicubic,
+            any of them with +back_projection, or all.
     """
     from facelib import evaluate as benchmark
     from facelib import generation
+    from facelib.evaluate import upscaling
 
+    listed = lambda words: [part for word in words for part in word.split(",") if part]
+    if samples and upscale:
+        raise ValueError("--samples and --upscale are two reports; ask for one at a time")
     if samples:
         generation.main_quality(samples, data, root, size, seed, out)
         return
-    listed = lambda words: [part for word in words for part in word.split(",") if part]
+    if upscale:
+        upscaling.main(listed(upscale), data, root, n, seed, out)
+        return
     benchmark.main(listed(methods), data, root, size, listed(holes), n, seed, out)
 
 
@@ -296,9 +304,9 @@ def publish(run: Path, /, *, name: str, data: tuple[str, ...] = (), report: tupl
 
 def _report_metrics(report, name):
     """The figures of one method out of a report of `evaluate`, and how they were made."""
-    left_out = ("method", "hole", "versus", "slice", "milliseconds", "time_ratio")
-    rows = {row["hole"] + row["method"].removeprefix(name): {k: v for k, v in row.items() if k not in left_out}
-            for row in report["rows"] if row["method"] in (name, f"{name}+poisson")}
+    left_out = ("method", "hole", "versus", "slice", "milliseconds", "milliseconds_alone", "time_ratio", "groups")
+    rows = {row.get("hole", "upscale") + row["method"].removeprefix(name): {k: v for k, v in row.items() if k not in left_out}
+            for row in report["rows"] if row["method"].partition("+")[0] == name}
     if not rows:
         raise ValueError(f"the report has no rows of {name!r}; make it with: facelib evaluate --methods {name} "
                          "--out REPORT.json")
@@ -361,7 +369,7 @@ def info():
 
 def _figures(metrics, prefix=""):
     """The handful of numbers of a card that a line has room for."""
-    wanted = ("psnr_hole", "fd_attr", "attributes", "verification", "mean", "accuracy", "center", "samples")
+    wanted = ("psnr_hole", "fd_attr", "attributes", "verification", "mean", "accuracy", "center", "samples", "upscale")
     for key, value in metrics.items():
         if key in wanted and isinstance(value, dict):
             inner = value.get("mean", value.get("accuracy"))

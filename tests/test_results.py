@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from facelib import load_faces, load_pretrained, masks, metrics, weights
-from facelib.evaluate import agrees, entrants, evaluate, held_out, table
+from facelib.evaluate import agrees, entrants, evaluate, held_out, table, upscaling
 from facelib.methods import method_class
 from facelib.studies import STUDIES
 from facelib.train import fit
@@ -120,6 +120,35 @@ def test_a_slice_of_the_benchmark_comes_out_again(name):
                                                       tolerance=0.3)]                   # other machines round otherwise
     assert not wrong, f"{name}.json says otherwise of {wrong}; measure again: {report['command']}"
     assert (RESULTS / f"{name}.md").read_text() == table(report) + "\n"
+
+
+MEASURED = pytest.mark.skipif(not (RESULTS / "upscale.json").exists(), reason="book/results/upscale.json is not there yet")
+
+
+@MEASURED
+def test_the_report_on_super_resolution_was_made_with_the_weights_that_ship():
+    report = read("upscale")
+    for weight, digest in report["weights"].items():
+        assert weights.card(weight)["sha256"] == digest, f"upscale.json was made with other weights of {weight}"
+    found = {row["method"]: row for row in report["rows"]}
+    assert list(found)[0] == "bicubic" and {"nearest", "enhance", "enhance+back_projection"} <= set(found)
+    assert (RESULTS / "upscale.md").read_text() == upscaling.table(report) + "\n"
+    assert found["nearest"]["versus"]["psnr"]["high"] < 0, "bicubic must beat nearest"
+    for name, row in found.items():
+        assert row["fd_attr_train"] is None or row["fd_attr_train"] > report["floor"]["fd_attr_train"]
+        assert "+" not in name or row["consistency"]["mean"] < 0.25, f"{name} must shrink to what it was made of"
+        if name in weights.names() and "upscale" in (card := weights.card(name)["metrics"]):
+            assert card["upscale"]["psnr"]["mean"] == pytest.approx(row["psnr"]["mean"], abs=1e-3)
+
+
+@REAL
+@MEASURED
+def test_a_slice_of_the_report_on_super_resolution_comes_out_again():
+    report, faces = read("upscale"), load_faces("celeba", root="celeba160", size=32)
+    methods, truth = upscaling.entrants("all", faces), held_out(faces.test).take(slice(0, upscaling.BATCH)).tensor()
+    assert [row["method"] for row in report["rows"]] == list(methods), "methods came or went: measure again"
+    wrong = [row["method"] for row in report["rows"] if not upscaling.agrees(row, methods[row["method"]], truth, tolerance=0.3)]
+    assert not wrong, f"upscale.json says otherwise of {wrong}; measure again: {report['command']}"
 
 
 @pytest.mark.parametrize("name", ["denoising", "glcic"])

@@ -140,7 +140,7 @@ def evaluate(names=("glcic",), faces=None, holes=("center",), n=None, seed=0, ou
         "device": str(device), "hardware": hardware(),
     }
     found = _kept(out, report, methods, scenes, device)
-    first, sizes, now = next(iter(methods)), {}, _clock(device)
+    first, sizes, now = next(iter(methods)), {}, clock(device)
     for kind, stage in scenes.items():
         yardstick, last = None, None
         for name, method in methods.items():
@@ -266,14 +266,14 @@ def distances(a, b):
     return {"fd_attr": metrics.frechet_distance(a, b) if enough else None, "kd_attr": metrics.kernel_distance(a, b)}
 
 
-def _clock(device):
+def clock(device):
     """What tells the time: of the processor on a CPU, where other programs must not count; of the wall on a GPU."""
     return time.process_time if str(device) == "cpu" else time.perf_counter
 
 
 def complete(method, scene, device):
     """Complete all faces of a scene in batches -> (completions (N, 3, H, W) on the CPU, seconds)."""
-    found, seconds, now = [], 0.0, _clock(device)
+    found, seconds, now = [], 0.0, clock(device)
     for image, hole in zip(scene.truth.split(BATCH), scene.mask.split(BATCH), strict=True):
         image, hole, start = image.to(device), hole.to(device), now()
         found.append(method.complete(image, hole).float().cpu())         # waits for the device
