@@ -140,7 +140,9 @@ class Whitening(nn.Module):
             G.first.bias += G.first.weight @ mean
             G.first.weight.copy_(G.first.weight @ factor)
         for E in encoders:
-            means, (shift, log_var) = E.vector.weight.chunk(2)[0], E.vector.bias.chunk(2)       # views: writing stays
+            means = E.vector.weight[:len(mean)]                                 # views: writing stays
+            shift, log_var = E.vector.bias[:len(mean)], E.vector.bias[len(mean):]
             means.copy_(inverse @ means)
             shift.copy_(inverse @ (shift - mean))
-            log_var += inverse.square().sum(1).log()
+            if len(log_var):                                                    # none where an encoder has but means
+                log_var += inverse.square().sum(1).log()

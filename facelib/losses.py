@@ -117,8 +117,8 @@ def prior(fake):
 def r1(logits, image):
     """Squared gradient of D at real faces, the mean over them: how steep D is where it should be flat.
 
-    logits (B, 1) = D(image), image (B, 3, H, W) with requires_grad. gamma / 2 times it is added to D's loss. Mescheder et
-    al. 2018, eq. 9.
+    logits (B, 1) = D(image), image (B, 3, H, W), or codes (B, d), with requires_grad. gamma / 2 times it is added to D's
+    loss. Mescheder et al. 2018, eq. 9.
     """
     (slope,) = torch.autograd.grad(logits.float().sum(), image, create_graph=True)
-    return slope.float().pow(2).sum((1, 2, 3)).mean()
+    return slope.float().pow(2).flatten(1).sum(1).mean()

@@ -110,9 +110,16 @@ def test_stage_b_starts_from_the_saved_stage_a_and_leaves_it_alone(tmp_path):
     fit(method, data, tmp_path, steps=8, save_every=8, quiet=True, precision="no")
     saved = load_checkpoint(tmp_path / "last.pt")
     method = fit(EnhanceGAN(SMOKE), data, tmp_path, steps=11, quiet=True, precision="no")          # resumes in stage B
-    for name, p in method.A.named_parameters():
-        assert torch.equal(p, saved["ema"][f"A_ema.{name}"]), name
     assert method.scalars["saved"] == 1
+    before, low = EnhanceGAN(SMOKE), resolution.shrink(batch()["image"])
+    before.restore(saved)
+    # Whitening changes what its codes are, not what it makes of a face.
+    assert torch.allclose(method.A(low), before.A_ema(low), atol=1e-3) and not torch.allclose(before.A(low), before.A_ema(low))
+    codes = method.A.encode(low)[0], before.A_ema.encode(low)[0]
+    assert not torch.allclose(*codes, atol=1e-3)
+    third = snapshot(method)
+    method.step(batch(), "B")
+    assert changed(method, third) == {"B", "D_B"}
     seen = {}
     method.B.downs.register_forward_pre_hook(lambda module, inputs: seen.setdefault("face", inputs[0]))
     data = batch()
@@ -121,13 +128,18 @@ def test_stage_b_starts_from_the_saved_stage_a_and_leaves_it_alone(tmp_path):
     assert torch.allclose(seen["face"], made, atol=1e-6)                    # what B sees is what the saved A makes
 
 
+def face_slope(method, image):
+    few = image[:1].clone().requires_grad_()
+    return torch.autograd.grad(method.D_A.image(few).sum(), few)[0].pow(2).sum()
+
+
 def test_the_codes_losses_are_those_of_an_adversarial_autoencoder():
-    method, data, updates = EnhanceGAN(replace(SMOKE, adv=0.0)).train(), batch(), []
+    method, data, updates = EnhanceGAN(replace(SMOKE, adv=0.0, code_noise=0.0)).train(), batch(), []
     method.update = lambda loss, *optimisers: updates.append(loss)
     method.generator.manual_seed(3)
     log = method.step(data, "A")
     prior = torch.Generator().manual_seed(3)
-    method.prior(2, prior)                                                  # those that are decoded are drawn first
+    method.prior(4, prior), method.prior(2, prior)      # the codes' noise and those that are decoded are drawn first
     drawn = method.prior(4, prior)
     z = method.A.encode(resolution.shrink(data["image"]))[0]
     critic = method.D_A.code
@@ -135,6 +147,11 @@ def test_the_codes_losses_are_those_of_an_adversarial_autoencoder():
         + F.binary_cross_entropy(critic(z).sigmoid(), torch.zeros(4, 1))
     assert log["loss_D_code"].item() == pytest.approx(expected.item(), rel=1e-4)
     assert log["code"].item() == pytest.approx(-critic(z).sigmoid().log().mean().item(), rel=1e-4)
+    few = drawn.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(few).sum(), few)
+    assert updates[0].item() == pytest.approx(
+        (log["loss_D"] + SMOKE.r1 / 2 * face_slope(method, data["image"]) + expected + 0.5 * slope.pow(2).sum(1).mean()).item(),
+        rel=1e-4)
     total = SMOKE.pixel * log["rec"] + SMOKE.perceptual * log["perc"] + SMOKE.code_weight * log["code"]
     assert updates[1].item() == pytest.approx(total.item(), rel=1e-5)
 
@@ -181,7 +198,8 @@ def test_samples_come_from_the_prior():
     assert method.sample(6, spread=0.0).std(0).max() < 1e-6
 
 
-@pytest.mark.parametrize("low", [torch.zeros(1, 3, 7, 9), torch.zeros(3, 8, 8), torch.zeros(1, 1, 8, 8), torch.full((1, 3, 8, 8), 2.0)])
+@pytest.mark.parametrize("low", [torch.zeros(1, 3, 7, 9), torch.zeros(3, 8, 8), torch.zeros(1, 1, 8, 8),
+                                 torch.full((1, 3, 8, 8), 2.0)])
 def test_what_is_no_small_face_is_refused(low):
     method = EnhanceGAN(SMOKE)
     for verb in (method.upscale, lambda x: method.variants(x, 2)):

@@ -19,7 +19,7 @@ from torch import nn
 
 from facelib import losses, resolution
 from facelib.features import PerceptualLoss, vgg
-from facelib.layers import Generator, conv, downs
+from facelib.layers import Generator, Whitening, conv, downs
 from facelib.train import Method, frozen
 
 LOW, HIGH = 8, 32       # pixels
@@ -41,7 +41,9 @@ class EnhanceConfig:
     pixel: float = 1.0              # weight of the mean absolute error beside it
     adv: float = 0.03               # weight of the GAN on the decoders' output; stages A and B only
     code: str = "aae"               # what keeps the codes near N(0, 1): aae, or vae (the author's earlier version)
-    code_weight: float = 0.01       # of the loss that keeps them there
+    code_noise: float = 0.05        # standard deviation of the noise on an AAE's codes: what is finer than it is lost
+    code_weight: float = 0.1        # of the loss that keeps them there
+    code_r1: float = 1.0            # penalty on the slope of the codes' discriminator at draws of N(0, 1)
     r1: float = 0.05                # penalty on the slope of the discriminators at real faces (Mescheder et al. 2018)
     together: bool = True           # the last stage trains A and B on; False: C alone
     steps: tuple = (3000, 3000, 6000)   # optimiser steps of stage A, of stage B, and of all three together
@@ -131,6 +133,7 @@ class EnhanceGAN(Method):
     def build(self, cfg):
         self.A, self.B, self.C = Stage(cfg, LOW), Stage(cfg, HIGH), Refinement(cfg.c_width)
         self.D_A, self.D_B = Critics(cfg), Critics(cfg)
+        self.whitening = nn.ModuleDict({"A": Whitening(cfg.z_dim), "B": Whitening(cfg.z_dim)})
         self.perceptual = PerceptualLoss(vgg(19) if cfg.features == "vgg19" else None) if cfg.perceptual else None
         adam = lambda parameters, lr: torch.optim.Adam(parameters, lr, betas=(0.5, 0.99))
         self.opt_A, self.opt_B = adam(self.A.parameters(), cfg.lr), adam(self.B.parameters(), cfg.lr)
@@ -164,6 +167,7 @@ class EnhanceGAN(Method):
                 with torch.no_grad():
                     low = self.A(low)                                                     # what the saved stage A makes of it
             z, code_loss = self.coded(stage, low)
+            self.whitening[phase].follow(z.detach())
             # Half as many codes of the prior are decoded too: the GAN asks for faces there as well.
             drawn = self.draw(len(image) // 2, self.prior).to(image)
             made = stage.G(torch.cat([z, drawn]))
@@ -200,19 +204,25 @@ class EnhanceGAN(Method):
         return log | {"loss_G": loss}
 
     def save_stages(self, phase):
-        """At the start of a stage: the averaged networks of the stage before are what was saved, so it starts from them."""
+        """At the start of a stage: the averaged networks of the stage before are what was saved, so it starts from them.
+
+        Their codes are whitened: the discriminator of codes, no more than a critic of single ones, leaves their covariance
+        far from the prior's.
+        """
         while self.scalars["saved"] < STAGES.index(phase):
-            done = "AB"[self.scalars["saved"]]
-            getattr(self, done).load_state_dict(getattr(self, f"{done}_ema").state_dict())
+            name = "AB"[self.scalars["saved"]]
+            stage, saved = getattr(self, name), getattr(self, f"{name}_ema")
+            stage.load_state_dict(saved.state_dict())
+            self.whitening[name].fold([stage, saved], [stage.G, saved.G], self.accelerator)
             self.scalars["saved"] += 1
 
     def coded(self, stage, image):
         """The codes of pictures (B, z_dim) and the loss on them: None for an AAE, whose loss its discriminator gives."""
         mean, log_var = stage.encode(image)
-        if log_var is None:
-            return mean, None
-        log_var = log_var.clamp(-10, 10)
         noise = self.draw(len(image), self.prior).to(image)
+        if log_var is None:
+            return mean + self.cfg.code_noise * noise, None
+        log_var = log_var.clamp(-10, 10)
         kl = 0.5 * (mean ** 2 + log_var.exp() - 1 - log_var).sum(1).mean()
         return mean + (log_var / 2).exp() * noise, kl
 
@@ -226,9 +236,10 @@ class EnhanceGAN(Method):
                 few = image[:max(1, len(image) // 8)].detach().requires_grad_()
                 loss = log["loss_D"] + cfg.r1 / 2 * losses.r1(D.image(few), few)
             if cfg.code == "aae":
-                drawn = self.draw(len(z), self.prior).to(z)
-                log["loss_D_code"] = losses.gan_D(D.code(drawn), D.code(z.detach()))
-                loss = loss + log["loss_D_code"]
+                drawn = self.draw(len(z), self.prior).to(z).requires_grad_()
+                judged = D.code(drawn)
+                log["loss_D_code"] = losses.gan_D(judged, D.code(z.detach()))
+                loss = loss + log["loss_D_code"] + cfg.code_r1 / 2 * losses.r1(judged, drawn)
         self.update(loss, opt_D)
         return log
 

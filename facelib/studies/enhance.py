@@ -36,26 +36,26 @@ def study():
     stages all the steps that the three have.
     """
     cls = method_class("enhance")
-    base = replace(cls.presets["book"], z_dim=64, width=12, e_width=32, c_width=24, d_width=16, steps=(500, 500, 800),
+    base = replace(cls.presets["book"], z_dim=64, width=12, e_width=32, c_width=24, d_width=16, steps=(300, 300, 500),
                    batch_size=32, ema_decay=0.99)
     vae = {"code": "vae", "code_weight": 0.001}
     return Study("enhance", base, {
         "A, B and C together": {},
-        "A": {"steps": (500, 0, 0)},
-        "A and B": {"steps": (500, 500, 0)},
-        "A, as long": {"steps": (1800, 0, 0)},
-        "A and B, as long": {"steps": (500, 1300, 0)},
+        "A": {"steps": (300, 0, 0)},
+        "A and B": {"steps": (300, 300, 0)},
+        "A, as long": {"steps": (1100, 0, 0)},
+        "A and B, as long": {"steps": (300, 800, 0)},
         "C on top, A and B frozen": {"together": False},
         "pixels for perceptual": {"perceptual": 0.0},
         "VAE: A, B and C together": vae,
-        "VAE: A and B": vae | {"steps": (500, 500, 0)},
+        "VAE: A and B": vae | {"steps": (300, 300, 0)},
     }, {
         "A, B and C together": "Stage C sharpens, reduces noise and gives better color and lighting: an obvious and important "
                                "difference.",
         "A": "Lays out the rough, broad strokes of a profile.",
         "A and B": "More accurate head shape, hair colour and attributes than stage A alone.",
         "C on top, A and B frozen": "Separate models only trained together optionally at the end would be a natural fit.",
-        "pixels for perceptual": "Perceptual loss has been shown to produce more realistic reconstructions, and mine bear it out.",
+        "pixels for perceptual": "Perceptual loss has been shown to produce more realistic reconstructions; mine bear it out.",
         "VAE: A, B and C together": "In an earlier version with a VAE the final layer did not seem to improve results.",
         "VAE: A and B": "In an earlier version with a VAE the final layer did not seem to improve results.",
     }, {"A, B and C together": (0, 1)}, enlargements, ("rec", "perc", "adv", "code", "loss_D", "loss_D_code"))
