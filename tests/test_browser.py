@@ -127,3 +127,23 @@ def test_search_finds_a_word(visit):
     page, errors, _ = visit("search.html?q=hole", "desktop")
     page.wait_for_selector("#search-results li", timeout=20_000)
     assert not errors
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_painted_faces_are_stepped_through_in_their_chapter(visit, width):
+    """The page has no kernel: the pixels widget must hide itself and leave its stepper, which works."""
+    if "book/enhance.html" not in PAGES:
+        pytest.skip("the chapter enhance is not among the built pages; run make book where it is")
+    page, errors, _ = visit("book/enhance.html", width)
+    box = page.get_by_role("group", name="8x8 faces painted and enlarged beforehand")
+    assert box.is_visible() and "open the chapter in Colab" in box.inner_text()
+    assert not page.locator(".facelib-pixels canvas:visible").count(), "controls that do nothing are on show"
+    parts = [box.locator(f'[data-part="{part}"]') for part in ("low", "enlarged", "answer1")]
+    before = [part.get_attribute("src") for part in parts]
+    box.get_by_role("button", name="Next step").click()
+    assert all(part.get_attribute("src") != src for part, src in zip(parts, before, strict=True))
+    assert "All of these shrink to the same 8x8 pixels" in box.inner_text()
+    box.get_by_role("button", name="Previous step").press("Enter")
+    assert [part.get_attribute("src") for part in parts] == before
+    right = [part.bounding_box()["x"] + part.bounding_box()["width"] for part in parts]
+    assert max(right) <= WIDTHS[width][0] and not errors

@@ -115,7 +115,7 @@ class PixelDemo:
         others = [(f"Answer {i}" + off, one[None], f"Another answer to the same 8x8 pixels, {i} of {self.n}")
                   for i, (one, off) in enumerate(zip(self.variants if self.variants is not None else [], under[1:],
                                                      strict=True), 1)]
-        said = f"{_caption(self.off, self.project.value)} Enlarged in {self.milliseconds:.0f} ms."
+        said = f"{_caption(self.off, self.project.value)} Enlarged in {self.milliseconds:.{int(self.milliseconds < 10)}f} ms."
         self.result.value = ('<div class="facelib-answers">' + figures(parts) + (figures(others) if others else "")
                              + f'<p role="status">{html.escape(said)}</p></div>')
 
