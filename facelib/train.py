@@ -38,10 +38,9 @@ class Method(nn.Module):
     """Base of every method: `Config`, `presets`, `build`, `phases`, `step`, and its inference verbs.
 
     Networks and optimisers are attributes, and their names are the checkpoint's keys. `ema` names the networks that are
-    averaged over steps: "G" gets a twin `G_ema`. `ships` names the networks and buffers that are published. `scalars`
-    holds state that is not a weight. After `fit` has handed over its `accelerator`, `autocast` and `update` follow the
-    device, the precision and the number of processes. The first weights depend on `seed` alone: all processes start
-    alike, and so does a run that was killed before its first checkpoint.
+    averaged over steps: "G" gets a twin `G_ema`. `ships` names what is published, `scalars` holds state that is not a
+    weight. After `fit` has handed over its `accelerator`, `autocast` and `update` follow the device, the precision and
+    the number of processes. The first weights depend on `seed` alone, so all processes start alike.
     """
 
     Config, presets, ema, ships = None, {}, (), ()
@@ -58,7 +57,11 @@ class Method(nn.Module):
             setattr(self, f"{name}_ema", twin.eval())
 
     def adopt(self, faces):
-        """Take from a data set what the method needs to know of it (a mean pixel, the number of classes)."""
+        """Take from a data set what the method needs of it (a mean pixel). ValueError for faces of another size."""
+        (h, w), size = faces.size, getattr(self.cfg, "size", tuple(faces.size))
+        if (h, w) != (size if isinstance(size, tuple) else (size, size)):
+            raise ValueError(f"{type(self).__name__} trains on faces of size {size}, got {faces.name} with {h}x{w} pixels; "
+                             f"load them with size={size}, or change cfg.size")
 
     def preview(self, image):
         """Rows of images (B, 3, H, W) for the sample sheet, made from faces (B, 3, H, W)."""
@@ -343,8 +346,7 @@ class Run:
                 if not math.isfinite(float(value)):
                     raise Diverged(f"{name} became {float(value)} at step {step} (phase {phase}); {self.advice}")
         step, phase, losses = self.pending[-1]
-        same = [entry for _, at, entry in self.pending if at == phase]
-        means = {k: float(torch.stack([entry[k].float() for entry in same]).mean()) for k in losses}
+        means = {k: float(torch.stack([e[k].float() for _, at, e in self.pending if at == phase]).mean()) for k in losses}
         now = time.perf_counter()
         speed = len(self.pending) * self.batch_size / (now - self.clock)
         self.clock, self.pending = now, []
@@ -413,8 +415,6 @@ def load_checkpoint(path):
     except Exception as error:                                  # a damaged file can raise anything in the unpickler
         raise ValueError(f"{path} cannot be read: it is cut off or no checkpoint ({error}); delete it to start this run "
                          "afresh") from error
-    expected = {"step", "config", "rng", "nets", "ema", "opts", "scalars"}
-    if not isinstance(state, dict) or set(state) != expected:
-        raise ValueError(f"{path} is not a checkpoint of facelib: expected a dict of {', '.join(sorted(expected))}; use a "
-                         "last.pt written by facelib.fit")
+    if not isinstance(state, dict) or set(state) != {"step", "config", "rng", "nets", "ema", "opts", "scalars"}:
+        raise ValueError(f"{path} is not a checkpoint of facelib; use a last.pt written by facelib.fit")
     return state

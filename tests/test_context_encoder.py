@@ -141,7 +141,7 @@ def test_the_mean_comes_from_the_data_and_the_data_must_fit():
     small, faces = Split(split.images[..., :16, :16]), FaceData("noise", split, split, split)
     method.adopt(faces)
     assert torch.equal(method.mean, faces.mean) and method.mean.any()
-    with pytest.raises(ValueError, match="trains on faces of 32x32 pixels, got noise with 16x16; load them with size=32"):
+    with pytest.raises(ValueError, match="trains on faces of size 32, got noise with 16x16 pixels; load them with size=32"):
         method.adopt(FaceData("noise", small, small, small))
 
 

@@ -356,7 +356,7 @@ def test_a_configuration_that_cannot_be_is_refused(changes, message):
 
 
 def test_the_data_must_fit():
-    with pytest.raises(ValueError, match="trains on faces of 160x128 pixels, got noise with 32x32; load them with size"):
+    with pytest.raises(ValueError, match="trains on faces of size .160, 128., got noise with 32x32 pixels; load them with size"):
         DenoisingAutoencoder.adopt(SimpleNamespace(cfg=SEED), noise())
 
 

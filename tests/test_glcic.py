@@ -393,7 +393,7 @@ def test_the_mean_comes_from_the_data_and_the_data_must_fit():
     method, faces = GLCIC(SMOKE), FaceData("noise", split, split, split)
     method.adopt(faces)
     assert torch.equal(method.mean, faces.mean) and method.mean.any()
-    with pytest.raises(ValueError, match="trains on faces of 160x160 pixels, got noise with 32x32; load them with size=160"):
+    with pytest.raises(ValueError, match="trains on faces of size 160, got noise with 32x32 pixels; load them with size=160"):
         GLCIC.adopt(SimpleNamespace(cfg=SEED), faces)                   # its method, without its 40 million weights
 
 

@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_refused_with_what_to_do(low):
             method.variants(faces, n)
     with pytest.raises(ValueError, match=r"image must be \(B, 3, 32, 32\), got .*; resize it"):
         method.nll(torch.zeros(1, 3, 64, 64))
-    with pytest.raises(ValueError, match="this method trains on faces of 32x32 pixels, got ramps with 64x64; load them"):
+    with pytest.raises(ValueError, match="trains on faces of size 32, got ramps with 64x64 pixels; load them"):
         method.adopt(ramps(size=64))
     for change, message in (({"size": 64}, "size must be 32"), ({"levels": 1}, "levels must be from 2 to 256"),
                             ({"temperature": -1.0}, "temperature must be 0")):

@@ -340,7 +340,7 @@ def test_a_truncated_checkpoint_is_refused(checkpoint, tmp_path, share):
 @pytest.mark.parametrize("value", [{"model": torch.zeros(2), "epoch": 3}, [1, 2], torch.zeros(3), {"step": 1}])
 def test_a_foreign_checkpoint_is_refused(tmp_path, value):
     torch.save(value, tmp_path / "last.pt")
-    with pytest.raises(ValueError, match="is not a checkpoint of facelib: expected a dict of config, ema, nets, .*; use a "
+    with pytest.raises(ValueError, match="is not a checkpoint of facelib; use a "
                                          "last.pt written by facelib.fit"):
         load_checkpoint(tmp_path / "last.pt")
 

@@ -99,7 +99,7 @@ def test_what_does_not_fit_is_refused_with_what_to_do():
     for wrong in (batch(size=64)["image"], batch()["image"][0]):
         with pytest.raises(ValueError, match=r"image must be \(B, 3, 32, 32\), what this VAE was trained on, got .*; resize it"):
             method.encode(wrong)
-    with pytest.raises(ValueError, match="this VAE trains on faces of 32x32 pixels, got noise with 64x64; load them"):
+    with pytest.raises(ValueError, match="VAE trains on faces of size 32, got noise with 64x64 pixels; load them"):
         method.adopt(faces(size=64))
     with pytest.raises(ValueError, match="size must be a power of two, 8 or more, got 48"):
         replace(SMOKE, size=48)

@@ -105,10 +105,7 @@ class ContextEncoder(Method):
         self.opt_D = torch.optim.Adam(self.D.parameters(), cfg.d_lr, betas=(0.5, 0.99))
 
     def adopt(self, faces):
-        if tuple(faces.size) != (self.cfg.size, self.cfg.size):
-            raise ValueError(f"this context encoder trains on faces of {self.cfg.size}x{self.cfg.size} pixels, got "
-                             f"{faces.name} with {faces.size[0]}x{faces.size[1]}; load them with size={self.cfg.size}, or "
-                             "change cfg.size")
+        super().adopt(faces)
         self.mean.copy_(faces.mean)
 
     def phases(self):

@@ -113,11 +113,6 @@ class DCGAN(Method):
         self.opt_G = torch.optim.Adam(trained, cfg.lr, betas=(cfg.beta1, 0.99))
         self.opt_D = torch.optim.Adam(self.D.parameters(), cfg.d_lr, betas=(cfg.beta1, 0.99))
 
-    def adopt(self, faces):
-        if tuple(faces.size) != (self.cfg.size, self.cfg.size):
-            raise ValueError(f"this DCGAN trains on faces of {self.cfg.size}x{self.cfg.size} pixels, got {faces.name} with "
-                             f"{faces.size[0]}x{faces.size[1]}; load them with size={self.cfg.size}, or change cfg.size")
-
     def phases(self):
         return list(zip(("autoencoder", "discriminator", "adversarial"), self.cfg.steps, strict=True))
 

@@ -132,12 +132,6 @@ class DenoisingAutoencoder(Method):
         # turns: batches of the adversarial phase; enc_*: the reconstruction's progress, see `watch`.
         self.scalars |= {"X": cfg.mse_weight, "turns": 0, "enc_sum": 0.0, "enc_count": 0, "enc_before": 0.0}
 
-    def adopt(self, faces):
-        if tuple(faces.size) != pair(self.cfg.size):
-            height, width = pair(self.cfg.size)
-            raise ValueError(f"this autoencoder trains on faces of {height}x{width} pixels, got {faces.name} with "
-                             f"{faces.size[0]}x{faces.size[1]}; load them with size={self.cfg.size}, or change cfg.size")
-
     def phases(self):
         return list(zip(("reconstruction", "adversarial"), self.cfg.steps, strict=True))
 

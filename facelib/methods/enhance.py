@@ -145,11 +145,6 @@ class EnhanceGAN(Method):
     def phases(self):
         return list(zip(STAGES, self.cfg.steps, strict=True))
 
-    def adopt(self, faces):
-        if tuple(faces.size) != (HIGH, HIGH):
-            raise ValueError(f"EnhanceGAN trains on faces of {HIGH}x{HIGH} pixels, got {faces.name} with "
-                             f"{faces.size[0]}x{faces.size[1]}; load them with size={HIGH}")
-
     def prior(self, n, generator):
         """n codes of the prior N(0, 1), drawn on the CPU -> (n, z_dim)."""
         return torch.randn(n, self.cfg.z_dim, generator=generator)
@@ -167,11 +162,11 @@ class EnhanceGAN(Method):
                 with torch.no_grad():
                     low = self.A(low)                                                     # what the saved stage A makes of it
             z, code_loss = self.coded(stage, low)
-            self.whitening[phase].follow(z.detach())
             # Half as many codes of the prior are decoded too: the GAN asks for faces there as well.
             drawn = self.draw(len(image) // 2, self.prior).to(image)
             made = stage.G(torch.cat([z, drawn]))
             pred = made[:len(image)]
+        self.whitening[phase].follow(z.detach())
         log = self.update_critics(D, opt_D, image, made, z)
         with self.autocast(), frozen(D):
             loss, terms = self.distance(pred, image)

@@ -140,9 +140,7 @@ class GLCIC(Method):
         return torch.optim.Adadelta(network.parameters(), lr, weight_decay=self.cfg.weight_decay)
 
     def adopt(self, faces):
-        if tuple(faces.size) != (self.cfg.size, self.cfg.size):
-            raise ValueError(f"this GLCIC trains on faces of {self.cfg.size}x{self.cfg.size} pixels, got {faces.name} with "
-                             f"{faces.size[0]}x{faces.size[1]}; load them with size={self.cfg.size}, or change cfg.size")
+        super().adopt(faces)
         self.mean.copy_(faces.mean)
 
     def phases(self):

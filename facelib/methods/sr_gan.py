@@ -65,11 +65,6 @@ class SRGAN(Method):
     def phases(self):
         return list(zip(("regression", "adversarial"), self.cfg.steps, strict=True))
 
-    def adopt(self, faces):
-        if tuple(faces.size) != (HIGH, HIGH):
-            raise ValueError(f"this method trains on faces of {HIGH}x{HIGH} pixels, got {faces.name} with "
-                             f"{faces.size[0]}x{faces.size[1]}; load them with size={HIGH}")
-
     def step(self, batch, phase):
         cfg, image = self.cfg, batch["image"]                                             # (B, 3, 32, 32)
         with self.autocast():

@@ -51,11 +51,6 @@ class SRRegression(Method):
     def phases(self):
         return [("regression", self.cfg.steps)]
 
-    def adopt(self, faces):
-        if tuple(faces.size) != (HIGH, HIGH):
-            raise ValueError(f"this method trains on faces of {HIGH}x{HIGH} pixels, got {faces.name} with "
-                             f"{faces.size[0]}x{faces.size[1]}; load them with size={HIGH}")
-
     def step(self, batch, phase):
         image = batch["image"]                                                            # (B, 3, 32, 32)
         with self.autocast():

@@ -57,11 +57,6 @@ class VAE(Method):
         self.whitening = Whitening(cfg.z_dim)
         self.opt = torch.optim.Adam([*self.G.parameters(), *self.E.parameters()], cfg.lr, betas=(0.9, 0.99))
 
-    def adopt(self, faces):
-        if tuple(faces.size) != (self.cfg.size, self.cfg.size):
-            raise ValueError(f"this VAE trains on faces of {self.cfg.size}x{self.cfg.size} pixels, got {faces.name} with "
-                             f"{faces.size[0]}x{faces.size[1]}; load them with size={self.cfg.size}, or change cfg.size")
-
     def phases(self):
         return [("autoencoder", self.cfg.steps), ("whitening", 1)]
 
