@@ -1,4 +1,4 @@
-"""The command line: `facelib train|complete|generate|align|evaluate|study|publish|info`, also as `python -m facelib ...`.
+"""The command line: `facelib train|complete|upscale|generate|align|evaluate|study|publish|info`, also as `python -m facelib ...`.
 
 A mistake of the user's ends with one line on stderr and exit code 2, a failure (no memory, diverged, disk full) with 1,
 Ctrl-C with 130. `python -X dev -m facelib ...` shows the traceback of what went wrong.
@@ -19,8 +19,8 @@ from facelib.extras import need
 
 def main(argv=None):
     """Run one command line (default: this process's) -> its exit code."""
-    commands = {"train": train, "complete": complete, "generate": generate, "align": align, "evaluate": evaluate,
-                "study": study, "publish": publish, "info": info}
+    commands = {"train": train, "complete": complete, "upscale": upscale, "generate": generate, "align": align,
+                "evaluate": evaluate, "study": study, "publish": publish, "info": info}
     try:
         tyro = need("tyro")
         code = tyro.extras.subcommand_cli_from_dict(commands, prog="facelib", args=argv,
@@ -158,23 +158,66 @@ def complete(photo: Path, /, *, hole: str | None = None, mask: Path | None = Non
                "eyes": eyes and numbers(eyes, "--eyes", "x,y,x,y"), "blend": blend}
     if (hole is None) == (mask is None):
         raise ValueError("say where the hole is: either --hole x,y,width,height or --mask PICTURE")
-    if not photo.exists():
-        raise FileNotFoundError(f"expected a picture or a folder, found no {photo}")
+    out = _place(photo, out, "completed")
     network = _network(method)
     if every is not None:
         photos.check_search(network, every)
     if photo.is_dir():
-        out = out or photo.with_name(f"{photo.name}-completed")
-        done, skipped = photos.complete_folder(photo, out, network, every, mask, **options)
-        print(f"{done} of {done + len(skipped)} photographs completed, in {out}")
-        for line in skipped:
-            print(f"skipped {line}", file=sys.stderr)
-        return 0 if done else 1
-    out = out or photo.with_name(f"{photo.stem}-completed.png")
-    if out.exists() and out.samefile(photo):
-        raise ValueError(f"--out would overwrite the photograph {photo}; choose another name")
+        return _told(*photos.complete_folder(photo, out, network, every, mask, **options), "completed", out)
     photos.complete_file(photo, out, network, every, mask=mask, **options)
     print(out)
+
+
+def _place(photo, out, what):
+    """Where the result of a photograph, or of a folder of them, goes: `out`, or beside it under a name that says `what`."""
+    if not photo.exists():
+        raise FileNotFoundError(f"expected a picture or a folder, found no {photo}")
+    if photo.is_dir():
+        return out or photo.with_name(f"{photo.name}-{what}")
+    out = out or photo.with_name(f"{photo.stem}-{what}.png")
+    if out.exists() and out.samefile(photo):
+        raise ValueError(f"--out would overwrite the photograph {photo}; choose another name")
+    return out
+
+
+def _told(done, skipped, what, out):
+    """Say what became of a folder of photographs -> the exit code."""
+    print(f"{done} of {done + len(skipped)} photographs {what}, in {out}")
+    for line in skipped:
+        print(f"skipped {line}", file=sys.stderr)
+    return 0 if done else 1
+
+
+def upscale(photo: Path, /, *, method: str = "enhance", eyes: str | None = None, aligned: bool = False,
+            back_projection: bool = True, sheet: bool = False, out: Path | None = None):
+    """Shrink the face of a photograph, or of every photograph of a folder, to 8x8 pixels, and enlarge it to 32x32.
+
+    The details are invented by a network: the face that comes out identifies nobody.
+
+    Args:
+        photo: a picture, or a folder of pictures; one of 8x8 pixels is enlarged as it is.
+        method: the name of published weights (facelib info lists them), a run folder, nearest or bicubic.
+        eyes: x,y,x,y in pixels, where no face is found or the wrong one.
+        aligned: the whole picture, which is square, is the face.
+        back_projection: correct the result so that it shrinks to the same 8x8 pixels again.
+        sheet: also write a comparison: the 8x8 pixels, bicubic, the result, the photograph's own face.
+        out: the picture to write, 32x32 pixels, by default PHOTO-upscaled.png (a folder: PHOTO-upscaled/).
+    """
+    from facelib import photo as photos
+    from facelib import resolution
+    from facelib.evaluate.upscalers import Function
+
+    options = {"eyes": eyes and numbers(eyes, "--eyes", "x,y,x,y"), "aligned": aligned, "back_projection": back_projection}
+    out = _place(photo, out, "upscaled")
+    network = Function(resolution.METHODS[method]) if method in resolution.METHODS else _network(method)
+    photos.check_upscale(network)
+    name = Path(method).name
+    if photo.is_dir():
+        done, skipped = photos.upscale_folder(photo, out, network, name, sheet, **options)
+        print(photos.INVENTED)
+        return _told(done, skipped, "enlarged", out)
+    photos.upscale_file(photo, out, network, name, sheet, **options)
+    print(f"{out}\n{photos.INVENTED}")
 
 
 def numbers(text, option, form):
@@ -295,22 +338,12 @@ def publish(run: Path, /, *, name: str, data: tuple[str, ...] = (), report: tupl
         note: what a reader of the card must know besides.
     """
     from facelib import pretrained
+    from facelib.evaluate.report import card_figures
 
     metrics = _judge_metrics(run, data) if data else {}
     for path in report:
-        metrics |= _report_metrics(json.loads(path.read_text()), name)
+        metrics |= card_figures(json.loads(path.read_text()), name)
     print(pretrained.publish(run, name, metrics=metrics, licence=licence, note=note))
-
-
-def _report_metrics(report, name):
-    """The figures of one method out of a report of `evaluate`, and how they were made."""
-    left_out = ("method", "hole", "versus", "slice", "milliseconds", "milliseconds_alone", "time_ratio", "groups")
-    rows = {row.get("hole", "upscale") + row["method"].removeprefix(name): {k: v for k, v in row.items() if k not in left_out}
-            for row in report["rows"] if row["method"].partition("+")[0] == name}
-    if not rows:
-        raise ValueError(f"the report has no rows of {name!r}; make it with: facelib evaluate --methods {name} "
-                         "--out REPORT.json")
-    return {**{k: report[k] for k in ("command", "data", "size", "test_faces", "seed")}, **rows}
 
 
 def _judge_metrics(run, data):

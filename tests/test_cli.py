@@ -78,7 +78,7 @@ def fails(capsys, *argv, code=2):
     return lines[0]
 
 
-@pytest.mark.parametrize("command", ["train", "complete", "align", "evaluate", "study", "publish", "info"])
+@pytest.mark.parametrize("command", ["train", "complete", "upscale", "align", "evaluate", "study", "publish", "info"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -247,6 +247,64 @@ def test_every_keeps_the_steps_of_a_search(photo, pictures, run, searching, tmp_
     assert "GLCIC completes in one pass and has no intermediate results; leave out every" in fails(
         capsys, *one, "5", "--method", run)
     assert "every must be a number of steps, 1 or more, got 0" in fails(capsys, *one, "0", "--method", searching)
+
+
+@pytest.fixture(scope="module")
+def enlarging(pictures, tmp_path_factory):
+    """A run folder of a method that enlarges, after two steps on pictures of nothing."""
+    out = tmp_path_factory.mktemp("runs") / "sr_regression"
+    assert cli.main(["train", "sr_regression", "--preset", "smoke", "--data", f"folder:{pictures}", "--out", str(out),
+                     "--steps", "2", "--precision", "no"]) == 0
+    return out
+
+
+def test_upscale_writes_a_face_and_says_that_it_is_invented(photo, enlarging, tmp_path, capsys):
+    capsys.readouterr()
+    command = ["upscale", str(photo), "--eyes", EYES, "--method"]
+    assert cli.main([*command, str(enlarging), "--sheet", "--out", str(tmp_path / "new" / "face.png")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == str(tmp_path / "new" / "face.png") and "invented" in said[1] and "nobody can be identified" in said[1]
+    assert len(said) == 2
+    assert Image.open(tmp_path / "new" / "face.png").size == (32, 32)
+    assert Image.open(tmp_path / "new" / "face-sheet.png").width > 4 * 32
+    assert cli.main([*command, "nearest"]) == 0
+    blocks = np.asarray(Image.open(photo.with_name("astronaut-upscaled.png")))
+    low = blocks[::4, ::4]
+    assert np.array_equal(low.repeat(4, 0).repeat(4, 1), blocks)
+    Image.fromarray(low).save(tmp_path / "low.png")
+    for options in ([], ["--no-back-projection"]):
+        assert cli.main(["upscale", str(tmp_path / "low.png"), "--method", "bicubic", *options]) == 0
+        large = np.asarray(Image.open(tmp_path / "low-upscaled.png"), np.float64)
+        wrong = np.abs(large.reshape(8, 4, 8, 4, 3).mean((1, 3)) - low).max()
+        assert wrong > 3 if options else wrong < 0.6                                      # grey levels
+
+
+def test_upscale_does_a_folder_and_refuses_what_it_must(photo, pictures, run, tmp_path, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "deep").mkdir(parents=True)
+    Image.open(photo).save(photos / "deep" / "a.jpg")
+    noise_picture(0).save(photos / "b.png")
+    (photos / "bad.jpg").write_bytes(b"")
+    command = ["upscale", str(photos), "--method", "bicubic", "--out", str(out)]
+    assert cli.main(command) == 0
+    said = capsys.readouterr()
+    assert "1 of 3 photographs enlarged" in said.out and "invented" in said.out
+    assert "skipped bad.jpg: empty, 0 bytes" in said.err and "skipped b.png: no face was found" in said.err
+    assert [p.relative_to(out).as_posix() for p in out.rglob("*.png")] == ["deep/a.png"]
+    assert cli.main(["upscale", str(pictures), "--aligned", "--method", "bicubic", "--out", str(tmp_path / "all")]) == 0
+    assert len(list((tmp_path / "all").iterdir())) == 24
+
+    one = ["upscale", photo, "--eyes", EYES, "--method"]
+    assert "GLCIC has no upscale(low): it does not enlarge faces" in fails(capsys, *one, run)
+    assert "would overwrite the photograph" in fails(capsys, *one, "bicubic", "--out", photo)
+    assert "--out must end in one of .jpg" in fails(capsys, *one, "bicubic", "--out", tmp_path / "a.svg")
+    assert "--eyes must be x,y,x,y" in fails(capsys, "upscale", photo, "--eyes", "1,2", "--method", "bicubic")
+    assert "another folder" in fails(capsys, *command[:-1], photos / "in")
+    assert "expected a picture or a folder" in fails(capsys, "upscale", tmp_path / "no.jpg", "--method", "bicubic")
+    assert f"{photo}: a picture that is nothing but" not in fails(capsys, *one, "bicubic", "--aligned")
+    line = fails(capsys, "upscale", photos / "b.png", "--method", "bicubic")
+    assert "b.png: no face was found" in line or "no face was found in" in line
+    assert line.endswith("on the command line --aligned")
 
 
 def test_align_does_a_folder(photo, tmp_path, capsys):

@@ -1,14 +1,15 @@
-"""Holes in photographs: only the hole changes, nothing of what it hides counts, and mistakes are said plainly."""
+"""Photographs: only the hole changes, nothing of what it hides counts, faces are enlarged, mistakes are said plainly."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from facelib import masks
+from facelib import masks, metrics, resolution
+from facelib.data import to_uint8
 from facelib.data.align import NoFaceError, align
 from facelib.data.images import DecodeError
-from facelib.photo import complete_photo
+from facelib.photo import complete_photo, upscale_photo
 
 MOUTH = (205, 130, 45, 35)         # x, y, width, height in the astronaut's photograph
 EYES = (202.4, 100.3, 247.2, 103.1)
@@ -142,3 +143,73 @@ def test_what_is_no_photograph_is_refused(method, tmp_path):
         complete_photo(tmp_path / "no.jpg", method, hole=MOUTH)
     with pytest.raises(ValueError, match=r"must be uint8 \(H, W, 3\), got float64 \(64, 64, 3\)"):
         complete_photo(np.zeros((64, 64, 3)), method, hole=(1, 1, 9, 9))
+
+
+class Bicubic:
+    """A method that enlarges as `resolution` does, and remembers what it was given."""
+
+    def upscale(self, low):
+        self.low = low
+        return resolution.METHODS["bicubic"](low)
+
+
+def test_a_face_is_shrunk_and_enlarged(photo):
+    """The face that `align` finds, its mean over blocks, and what was made of that; back-projected, it shrinks back."""
+    method = Bicubic()
+    found = upscale_photo(photo, method, EYES)
+    truth = align(photo, 32, EYES).tensor()
+    assert torch.equal(found.truth, truth) and torch.equal(found.low, resolution.shrink(truth))
+    assert torch.equal(method.low, found.low)
+    assert found.face.shape == (1, 3, 32, 32) and float(resolution.consistency(found.face, found.low)) < 0.25
+    raw = upscale_photo(photo, method, EYES, back_projection=False)
+    assert torch.equal(raw.face, resolution.METHODS["bicubic"](found.low))
+    assert found.picture().size == (32, 32) and found.picture().mode == "RGB"
+    level = np.asarray(found.picture(), np.float64) / 127.5 - 1
+    assert np.abs(level.transpose(2, 0, 1) - found.face[0].numpy()).max() <= 0.5 / 127.5 + 1e-6
+    assert float(metrics.psnr(found.face, truth)) > 15                                  # it is the same face
+
+
+def test_the_face_is_found_by_itself(photo):
+    found, by_hand = upscale_photo(photo, Bicubic()), upscale_photo(photo, Bicubic(), EYES)
+    assert float((found.low - by_hand.low).abs().mean()) < 0.1
+
+
+def test_a_picture_of_8x8_is_enlarged_as_it_is(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "low.png")
+    for picture in (pixels, Image.fromarray(pixels), tmp_path / "low.png"):
+        found = upscale_photo(picture, Bicubic())
+        assert found.truth is None and np.array_equal(to_uint8(found.low)[0].permute(1, 2, 0), pixels)
+    assert [text.get_text() for text in found.figure("mine").texts] == ["8x8 pixels", "bicubic", "mine: invented"]
+
+
+@pytest.mark.parametrize("side", [16, 32, 64, 130])
+def test_an_aligned_face_is_taken_whole(photo, side):
+    """Where it has the pixels, there is a truth; a smaller one is shrunk to 8x8 all the same."""
+    crop = align(photo, side, EYES).crop
+    found = upscale_photo(crop, Bicubic(), aligned=True)
+    assert (found.truth is None) == (side < 32)
+    assert float((found.low - upscale_photo(photo, Bicubic(), EYES).low).abs().mean()) < 0.06
+    if side == 32:
+        assert np.array_equal(to_uint8(found.truth)[0].permute(1, 2, 0), np.asarray(crop))
+
+
+def test_what_cannot_be_enlarged_is_said_plainly(photo, method, tmp_path):
+    blots = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    with pytest.raises(NoFaceError, match="no face was found.*If this picture of 40x40 pixels is nothing but an aligned face"
+                                          ".* --aligned"):
+        upscale_photo(blots, Bicubic())
+    with pytest.raises(NoFaceError, match='--eyes "x,y,x,y"$'):
+        upscale_photo(blots[:30], Bicubic())
+    for picture, options, message in [
+            (blots[:30], {"aligned": True}, "an aligned face is square, got 40x30 pixels; align it first"),
+            (blots, {"aligned": True, "eyes": EYES}, "40x40 pixels are taken as the face as a whole: leave out the eyes"),
+            (blots[:8, :8], {"eyes": EYES}, "8x8 pixels are taken as the face as a whole"),
+            (blots / 255, {}, r"must be uint8 \(H, W, 3\), got float64")]:
+        with pytest.raises(ValueError, match=message):
+            upscale_photo(picture, Bicubic(), **options)
+    with pytest.raises(ValueError, match=r"GLCIC has no upscale\(low\): it does not enlarge faces; use one that does"):
+        upscale_photo(photo, method)
+    Image.fromarray(blots[:7, :7]).save(tmp_path / "tiny.png")
+    with pytest.raises(DecodeError, match="tiny.png: too small, 7x7 pixels"):
+        upscale_photo(tmp_path / "tiny.png", Bicubic())

@@ -68,3 +68,14 @@ def grid(rows, columns, training, corner="method"):
                               for i, (cell, width) in enumerate(zip(line, widths, strict=True))) + " |" for line in cells]
     rule = "|".join([":" + "-" * (widths[0] + 1), *("-" * (width + 1) + ":" for width in widths[1:])])
     return [text[0], f"|{rule}|", *text[1:]]
+
+
+def card_figures(report, name):
+    """The figures of one method out of a report, and how they were made: what its card quotes. ValueError where it has none."""
+    left_out = ("method", "hole", "versus", "slice", "milliseconds", "milliseconds_alone", "time_ratio", "groups")
+    rows = {row.get("hole", "upscale") + row["method"].removeprefix(name): {k: v for k, v in row.items() if k not in left_out}
+            for row in report["rows"] if row["method"].partition("+")[0] == name}
+    if not rows:
+        raise ValueError(f"the report has no rows of {name!r}; make it with: facelib evaluate --methods {name} "
+                         "--out REPORT.json")
+    return {**{k: report[k] for k in ("command", "data", "size", "test_faces", "seed")}, **rows}
