@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import textwrap
 
 import pytest
 import torch
@@ -194,6 +195,26 @@ def test_stepper_is_small_and_asks_no_other_host(low):
     assert "open the chapter in Colab or in Jupyter" in page and "All of these shrink to the same 8x8" in page
 
 
+def test_a_notebook_shows_stepper_and_widget():
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    code = textwrap.dedent("""
+        import torch
+        from facelib import resolution
+        from facelib.widgets.pixels import PixelDemo
+        class Bicubic:
+            upscale = staticmethod(resolution.METHODS["bicubic"])
+        PixelDemo(Bicubic(), torch.zeros(1, 3, 8, 8))
+        """)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, timeout=120).execute()
+    outputs = [output["data"] for output in notebook.cells[0].outputs]
+    assert "data-facelib-stepper" in outputs[0]["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" in outputs[1]
+    state = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    canvas = next(model["state"] for model in state.values() if model["model_module"] == "anywidget")
+    assert canvas["pixels"] == "808080" * 64
+
+
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
@@ -225,7 +246,7 @@ def test_stepper_steps_in_a_browser(browser, low, width):
     page.get_by_label("Step", exact=True).press("ArrowRight")
     assert parts[1].get_attribute("src") == after[1]
     page.get_by_role("button", name="Next face").click()
-    assert "Face 2, with a dark row over the eyes" in caption.inner_text()
+    assert "Face 2, with a dark bar over the eyes" in caption.inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     tops = {round(page.locator(f'[data-part="answer{i}"]').bounding_box()["y"]) for i in range(1, 5)}
     assert len(tops) == 1, "the four answers stand side by side"

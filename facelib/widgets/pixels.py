@@ -151,8 +151,9 @@ def _canvas_class():
 def stepper(method, faces, n=4, seed=0, spread=0.7):
     """A page element that steps through faces painted beforehand, without a kernel: HTML text, under 300 kB.
 
-    method: has `upscale(low)`, and may have `variants`. faces: float (B, 3, 8, 8) in [-1, 1]; as many of the first as fit.
-    All answers are back-projected. The large pictures are JPEGs, so their colours are near those of the tensors.
+    method: has `upscale(low)`, and may have `variants`; to one that takes seconds for a face, hand one face over.
+    faces: float (B, 3, 8, 8) in [-1, 1]; as many of the first as fit. All answers are back-projected. The large
+    pictures are JPEGs, so their colours are near those of the tensors.
     """
     frames = as_many_as_fit(faces, lambda number, low: [
         _frame(method, edit(low.clone()), number, name, n, seed, spread) for name, edit in EDITS.items()])
@@ -179,13 +180,13 @@ def _paint(low, rows, columns, colour):
     return low
 
 
-# What somebody might paint: each changes a few pixels of an aligned face, whose eyes are about in the fourth row.
+# What somebody might paint: each changes a few pixels of an aligned face. Its eyes are in the fourth row, its mouth in the sixth.
 EDITS = {
     "as it is": lambda low: low,
-    "with a dark row over the eyes": lambda low: _paint(low, slice(3, 4), slice(1, 7), (-0.9, -0.9, -0.9)),
-    "with light hair": lambda low: _paint(low, slice(0, 1), slice(0, 8), (0.8, 0.6, 0.1)),
-    "with one red pixel on a cheek": lambda low: _paint(low, slice(5, 6), slice(2, 3), (0.8, -0.6, -0.6)),
-    "with a light mouth": lambda low: _paint(low, slice(6, 7), slice(3, 5), (0.8, 0.7, 0.65)),
+    "with a dark bar over the eyes": lambda low: _paint(low, slice(3, 4), slice(2, 6), (-0.9, -0.9, -0.9)),
+    "with light hair above the forehead": lambda low: _paint(low, slice(0, 1), slice(2, 6), (0.8, 0.6, 0.1)),
+    "with one red pixel on a cheek": lambda low: _paint(low, slice(4, 5), slice(2, 3), (0.8, -0.6, -0.6)),
+    "with a light mouth": lambda low: _paint(low, slice(5, 6), slice(3, 5), (0.8, 0.7, 0.65)),
     "with its left half on both sides": lambda low: torch.cat([low[..., :4], low[..., :4].flip(-1)], -1),
 }
 
