@@ -127,6 +127,10 @@ def test_classical_knows_masks_only():
         assert {room_of(name) for name in own_imports(path)} <= {"classical", "masks", "extras"}, where(path)
 
 
+def test_resolution_knows_no_other_room():
+    assert {room_of(name) for name in own_imports(MODULES["facelib.resolution"])} <= {"resolution"}
+
+
 def test_methods_never_know_each_other():
     for module, path in MODULES.items():
         if module.startswith("facelib.methods."):
