@@ -134,7 +134,8 @@ def parse_data(spec, size, root=None):
 
 
 def complete(photo: Path, /, *, hole: str | None = None, mask: Path | None = None, method: str = "glcic",
-             eyes: str | None = None, out: Path | None = None, blend: bool = True, every: int | None = None):
+             eyes: str | None = None, out: Path | None = None, blend: bool = True, every: int | None = None,
+             steps: int | None = None):
     """Fill a hole in the face of a photograph, or of every photograph of a folder.
 
     What appears in the hole is invented by a network: it is not what was there.
@@ -151,9 +152,12 @@ def complete(photo: Path, /, *, hole: str | None = None, mask: Path | None = Non
         blend: hide the seam of the hole (Poisson blending).
         every: of a method that searches (dcgan), also write each so-manyth step: beside NAME.png a folder NAME/ with
             0000.png, 0050.png, ...
+        steps: with --every, how many steps such a search takes; by default its configuration's.
     """
     from facelib import photo as photos
 
+    if steps is not None and every is None:
+        raise ValueError("--steps goes with --every: it is the length of the search whose steps are kept")
     options = {"hole": hole if hole in photos.CENTRE else hole and numbers(hole, "--hole", "x,y,width,height"),
                "eyes": eyes and numbers(eyes, "--eyes", "x,y,x,y"), "blend": blend}
     if (hole is None) == (mask is None):
@@ -161,10 +165,10 @@ def complete(photo: Path, /, *, hole: str | None = None, mask: Path | None = Non
     out = _place(photo, out, "completed")
     network = _network(method)
     if every is not None:
-        photos.check_search(network, every)
+        photos.check_search(network, every, steps)
     if photo.is_dir():
-        return _told(*photos.complete_folder(photo, out, network, every, mask, **options), "completed", out)
-    photos.complete_file(photo, out, network, every, mask=mask, **options)
+        return _told(*photos.complete_folder(photo, out, network, every, steps, mask, **options), "completed", out)
+    photos.complete_file(photo, out, network, every, steps, mask=mask, **options)
     print(out)
 
 

@@ -41,26 +41,26 @@ def complete_photo(picture, method, hole=None, mask=None, eyes=None, blend=True)
     return _fill(picture, method, complete, hole, mask, eyes, blend)[0]
 
 
-def recovery(picture, method, every, hole=None, mask=None, eyes=None, blend=True):
+def recovery(picture, method, every, steps=None, hole=None, mask=None, eyes=None, blend=True):
     """The steps in which a search fills a hole: (the photograph completed, {step: the photograph as it was then}).
 
-    method: one that searches, with `search(image, mask, every=)` and its `.history` (DCGAN). every: keep each so-manyth
-    step, from step 0. The other arguments, and what is raised, as for `complete_photo`; ValueError also for a method
-    that has no intermediate results.
+    method: one that searches, with `search(image, mask, steps=, every=)` and its `.history` (DCGAN). every: keep each so-manyth
+    step, from step 0. steps: how many, by default the method's. The other arguments, and what is raised, as for
+    `complete_photo`; ValueError also for a method that has no intermediate results.
     """
-    check_search(method, every)
-    steps = []
+    check_search(method, every, steps)
+    kept = []
 
     def complete(image, holes):
-        found = method.search(image, holes, every=every)
-        steps.extend(found.history)
+        found = method.search(image, holes, steps=steps, every=every)
+        kept.extend(found.history)
         return [masks.composite(image, holes, pred.to(image)) for pred in (found.images, *found.history.values())]
 
     last, *before = _fill(picture, method, complete, hole, mask, eyes, blend)
-    return last, dict(zip(steps, before, strict=True))
+    return last, dict(zip(kept, before, strict=True))
 
 
-def complete_file(path, out, method, every=None, **options):
+def complete_file(path, out, method, every=None, steps=None, **options):
     """Complete the photograph of a file into the file `out`; with `every`, a search's steps into a folder beside it.
 
     The steps of out/NAME.png are out/NAME/0000.png, 0050.png, ... options: as for `complete_photo`; hole="centre" is the
@@ -71,24 +71,24 @@ def complete_file(path, out, method, every=None, **options):
         if options["hole"] in CENTRE:
             options |= _middle_of_face(path)
         if every is None:
-            last, steps = complete_photo(path, method, **options), {}
+            last, before = complete_photo(path, method, **options), {}
         else:
-            last, steps = recovery(path, method, every, **options)
+            last, before = recovery(path, method, every, steps, **options)
     except ValueError as error:
         raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
-    pictures = {out: last, **{out.with_suffix("") / f"{step:04}.png": picture for step, picture in steps.items()}}
+    pictures = {out: last, **{out.with_suffix("") / f"{step:04}.png": picture for step, picture in before.items()}}
     for place, picture in pictures.items():
         _save(picture, place)
 
 
-def complete_folder(folder, out, method, every=None, mask=None, **options):
+def complete_folder(folder, out, method, every=None, steps=None, mask=None, **options):
     """`complete_file` for all photographs of a folder and its subfolders -> (how many were done, why others were not).
 
     mask: one for all, or a folder with a mask of each photograph's name.
     """
     def one(name):
         drawn = _mask_of(mask, Path(name)) if mask is not None and mask.is_dir() else mask
-        complete_file(folder / name, out / Path(name).with_suffix(".png"), method, every, mask=drawn, **options)
+        complete_file(folder / name, out / Path(name).with_suffix(".png"), method, every, steps, mask=drawn, **options)
 
     return _each(folder, out, one, "completing")
 
@@ -127,13 +127,14 @@ def _mask_of(folder, name):
     return found[0]
 
 
-def check_search(method, every):
-    """Refuse, with ValueError, a method that has no intermediate results, and intervals that are none."""
+def check_search(method, every, steps=None):
+    """Refuse, with ValueError, a method that has no intermediate results, and numbers of steps that are none."""
     if not hasattr(method, "search"):
         raise ValueError(f"{type(method).__name__} completes in one pass and has no intermediate results; leave out every, or "
                          "use a method that searches (dcgan)")
-    if every < 1:
-        raise ValueError(f"every must be a number of steps, 1 or more, got {every}")
+    for name, value in (("every", every), ("steps", steps)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be a number of steps, 1 or more, got {value}")
 
 
 def _middle_of_face(picture):

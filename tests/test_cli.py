@@ -244,6 +244,10 @@ def test_every_keeps_the_steps_of_a_search(photo, pictures, run, searching, tmp_
     one = ["complete", photo, "--hole", MOUTH, "--eyes", EYES, "--every"]
     assert cli.main([str(a) for a in (*one, "5", "--method", searching, "--out", tmp_path / "one.png")]) == 0
     assert {p.name for p in (tmp_path / "one").iterdir()} == {"0000.png", "0005.png", "0010.png"}
+    assert cli.main([str(a) for a in (*one, "2", "--steps", "3", "--method", searching, "--out", tmp_path / "few.png")]) == 0
+    assert {p.name for p in (tmp_path / "few").iterdir()} == {"0000.png", "0002.png"}
+    assert "steps must be a number of steps, 1 or more, got 0" in fails(capsys, *one, "2", "--steps", "0", "--method", searching)
+    assert "--steps goes with --every" in fails(capsys, *one[:-1], "--steps", "9", "--method", searching)
     assert "GLCIC completes in one pass and has no intermediate results; leave out every" in fails(
         capsys, *one, "5", "--method", run)
     assert "every must be a number of steps, 1 or more, got 0" in fails(capsys, *one, "0", "--method", searching)
