@@ -38,7 +38,7 @@ class EnhanceConfig:
     d_width: int = 24               # channels of the discriminators' first layer; 4x at 4x4
     features: str = "perceptual"    # what the perceptual loss compares: perceptual, or vgg19 (the source's, downloads)
     perceptual: float = 1.0         # weight of the perceptual loss
-    pixel: float = 1.0              # weight of the mean absolute error beside it
+    pixel: float = 0.2              # weight of the mean absolute error beside it
     adv: float = 0.03               # weight of the GAN on the decoders' output; stages A and B only
     code: str = "aae"               # what keeps the codes near N(0, 1): aae, or vae (the author's earlier version)
     code_noise: float = 0.05        # standard deviation of the noise on an AAE's codes: what is finer than it is lost
@@ -46,7 +46,7 @@ class EnhanceConfig:
     code_r1: float = 1.0            # penalty on the slope of the codes' discriminator at draws of N(0, 1)
     r1: float = 0.05                # penalty on the slope of the discriminators at real faces (Mescheder et al. 2018)
     together: bool = True           # the last stage trains A and B on; False: C alone
-    steps: tuple = (3000, 3000, 6000)   # optimiser steps of stage A, of stage B, and of all three together
+    steps: tuple = (2500, 2500, 6500)   # optimiser steps of stage A, of stage B, and of all three together
     batch_size: int = 32            # images
     lr: float = 5e-4                # Adam's step size
     d_lr: float = 5e-4              # of the discriminators

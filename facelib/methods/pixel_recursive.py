@@ -37,7 +37,7 @@ class PixelRecursiveConfig:
     prior_width: int = 32       # channels of the prior network, which works at 32x32
     layers: int = 7             # its gated layers; with its first one it sees 10 pixels far
     temperature: float = 0.9    # of a draw: logits are divided by it, 0 takes the likeliest level; the paper's tau is 1 / it
-    steps: int = 9000           # optimiser steps
+    steps: int = 2500           # optimiser steps
     batch_size: int = 32        # images
     lr: float = 1e-3            # Adam's step size
     ema_decay: float = 0.999    # per step; the averaged networks are the ones that are used

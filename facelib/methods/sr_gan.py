@@ -30,10 +30,10 @@ class SRGANConfig:
     blocks: int = 6             # how many
     d_width: int = 24           # channels of D's first layer; 4x at 4x4
     perceptual: float = 1.0     # weight of the perceptual loss
-    pixel: float = 1.0          # weight of the mean absolute error
+    pixel: float = 0.2          # weight of the mean absolute error
     adv: float = 0.03           # weight of the adversarial loss
     r1: float = 0.05            # penalty on D's slope at real faces (Mescheder et al. 2018)
-    steps: tuple = (4000, 6000)     # optimiser steps of the phases regression and adversarial
+    steps: tuple = (2000, 4000)     # optimiser steps of the phases regression and adversarial
     batch_size: int = 32        # images
     lr: float = 5e-4            # Adam's step size
     d_lr: float = 5e-4          # of the discriminator
