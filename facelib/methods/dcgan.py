@@ -88,9 +88,9 @@ class DCGAN(Method):
     Config = DCGANConfig
     presets = {
         "seed": DCGANConfig(),
-        "book": DCGANConfig(latents="normal", width=48, d_width=32, kernel=4, batch_norm=False, r1=0.05,
-                            steps=(3500, 200, 5307), batch_size=32, lr=1.5e-4, d_lr=8e-4, noise=0.7, anchor=5.0,
-                            perceptual=0.3, ema_decay=0.998),
+        "book": DCGANConfig(latents="normal", width=48, d_width=32, kernel=4, batch_norm=False, r1=0.5,
+                            steps=(4500, 200, 21300), batch_size=32, lr=1.5e-4, d_lr=8e-4, noise=0.7, anchor=5.0,
+                            perceptual=0.3, ema_decay=0.999),
         "smoke": DCGANConfig(size=32, z_dim=16, latents="normal", width=8, d_width=8, d_features=16, kernel=4,
                              batch_norm=False, spectral_norm=True, steps=(12, 4, 12), batch_size=8, lr=1e-3, d_lr=1e-3,
                              anchor=1.0, ema_decay=0.9, search_steps=10, search_candidates=8, search_starts=2),
