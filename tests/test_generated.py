@@ -10,6 +10,7 @@ from torch import nn
 
 from facelib import cli, generation, load_faces, load_pretrained, weights
 from facelib.data import FaceData, Split, generated, to_float, to_uint8
+from facelib.evaluate.report import card_figures
 
 needs_sheet = pytest.mark.skipif(not (generated.FOLDER / "faces.jpg").exists(), reason="no sheet of generated faces yet")
 
@@ -81,7 +82,7 @@ def test_a_report_of_samples_goes_into_a_card(faces, tmp_path, monkeypatch, caps
     assert "painter" in capsys.readouterr().out
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["command"] == "facelib evaluate --samples painter --data synthetic --size 64 --seed 0"
-    assert cli._report_metrics(report, "painter")["samples"]["fd_attr"] == report["rows"][0]["fd_attr"]
+    assert card_figures(report, "painter")["samples"]["fd_attr"] == report["rows"][0]["fd_attr"]
 
 
 # -- screened one by one -----------------------------------------------------------------------------------------------
