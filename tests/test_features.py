@@ -6,6 +6,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torchvision import models
 
 from facelib import features, weights
@@ -63,8 +64,17 @@ def test_perceptual_loss_by_hand():
     """Two maps: one scaled (no distance, since every pixel's vector has unit length), one turned by a right angle."""
     a = [torch.tensor([3.0, 4.0]).view(1, 2, 1, 1), torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)]
     b = [torch.tensor([6.0, 8.0]).view(1, 2, 1, 1), torch.tensor([0.0, 5.0]).view(1, 2, 1, 1)]
-    loss = PerceptualLoss(maps=lambda maps: maps)
-    assert loss(a, b).item() == pytest.approx(0 + 2)
+    first, second = torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)
+    loss = PerceptualLoss(maps=lambda image: b if image.any() else a)
+    assert loss(first, second).item() == pytest.approx(0 + 2)
+
+
+def test_smaller_faces_are_enlarged_to_what_the_network_knows():
+    seen = []
+    loss = PerceptualLoss(maps=lambda image: (seen.append(image), [image])[1])
+    small = [torch.rand(2, 3, 32, 32) for _ in range(2)]
+    loss(*small)
+    assert all(torch.equal(a, F.interpolate(b, size=64, mode="bilinear")) for a, b in zip(seen, small, strict=True))
 
 
 def test_gradients_reach_the_face_and_not_the_network(shelf):

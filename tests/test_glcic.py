@@ -13,7 +13,7 @@ from torch import nn
 from facelib import losses, masks
 from facelib.data import ATTRIBUTES, FaceData, Split
 from facelib.methods.glcic import CLASS_ATTRIBUTES, GLCIC, CompletionNetwork, Discriminator, GLCICConfig
-from facelib.train import frozen
+from facelib.train import Method, frozen
 
 SEED, BOOK, SMOKE = (GLCIC.presets[name] for name in ("seed", "book", "smoke"))
 
@@ -394,7 +394,7 @@ def test_the_mean_comes_from_the_data_and_the_data_must_fit():
     method.adopt(faces)
     assert torch.equal(method.mean, faces.mean) and method.mean.any()
     with pytest.raises(ValueError, match="trains on faces of size 160, got noise with 32x32 pixels; load them with size=160"):
-        GLCIC.adopt(SimpleNamespace(cfg=SEED), faces)                   # its method, without its 40 million weights
+        Method.adopt(SimpleNamespace(cfg=SEED), faces)                  # its method, without its 40 million weights
 
 
 def test_other_sizes_than_its_own_are_completed():

@@ -132,9 +132,10 @@ def table(report):
     first = next(iter(report["variants"].values()))
     means = [key for key, value in first.items() if isinstance(value, dict) and "mean" in value]
     whole = [key for key, value in first.items() if isinstance(value, float)]
-    lines = [f"{'variant':<28}" + "".join(f"{key:>26}" for key in means) + "".join(f"{key:>{max(11, len(key) + 2)}}" for key in whole)]
+    wide = {key: max(11, len(key) + 2) for key in whole}
+    lines = [f"{'variant':<28}" + "".join(f"{key:>26}" for key in means) + "".join(f"{key:>{wide[key]}}" for key in whole)]
     for label, row in report["variants"].items():
         each = (f"{row[key]['mean']:.2f} ({row[key]['low']:.2f} to {row[key]['high']:.2f})" for key in means)
         lines.append(f"{label:<28}" + "".join(f"{cell:>26}" for cell in each)
-                     + "".join(f"{row[key]:>{max(11, len(key) + 2)}.2f}" for key in whole))
+                     + "".join(f"{row[key]:>{wide[key]}.2f}" for key in whole))
     return "\n".join(lines)
