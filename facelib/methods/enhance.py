@@ -167,7 +167,7 @@ class EnhanceGAN(Method):
             made = stage.G(torch.cat([z, drawn]))
             pred = made[:len(image)]
         self.whitening[phase].follow(z.detach())
-        log = self.update_critics(D, opt_D, image, made, z)
+        log = self.update_critics(D, opt_D, z, image, made)
         with self.autocast(), frozen(D):
             loss, terms = self.distance(pred, image)
             log["adv"] = losses.gan_G(D.image(made))
@@ -178,7 +178,7 @@ class EnhanceGAN(Method):
 
     def step_joint(self, image, low):
         """All three together on the total error of C's face; no GAN on the decoders, the codes' losses stay."""
-        cfg, log = self.cfg, {}
+        cfg = self.cfg
         with self.autocast():
             with torch.set_grad_enabled(cfg.together):
                 z_A, kl_A = self.coded(self.A, low)
@@ -190,7 +190,7 @@ class EnhanceGAN(Method):
         if cfg.together:
             for name, D, opt_D, z, kl in (("A", self.D_A, self.opt_D_A, z_A, kl_A), ("B", self.D_B, self.opt_D_B, z_B, kl_B)):
                 if kl is None:
-                    log |= {f"{k}_{name}": v for k, v in self.update_critics(D, opt_D, None, None, z).items()}
+                    log |= {f"{k}_{name}": v for k, v in self.update_critics(D, opt_D, z).items()}
                     with frozen(D):
                         kl = losses.gan_G(D.code(z))
                 log[f"code_{name}"] = kl
@@ -221,8 +221,8 @@ class EnhanceGAN(Method):
         kl = 0.5 * (mean ** 2 + log_var.exp() - 1 - log_var).sum(1).mean()
         return mean + (log_var / 2).exp() * noise, kl
 
-    def update_critics(self, D, opt_D, image, made, z):
-        """One step of a stage's discriminators, on faces (where there are any) and on codes -> log."""
+    def update_critics(self, D, opt_D, z, image=None, made=None):
+        """One step of a stage's discriminators, on codes and, where they are given, on faces -> log."""
         cfg, log, loss = self.cfg, {}, 0.0
         with self.autocast():
             if made is not None:
