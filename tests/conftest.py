@@ -1,6 +1,7 @@
 """What holds for every test: no window is opened, and nothing is written outside the repository's own folders."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -28,3 +29,17 @@ def html(root):
     if not (folder / "index.html").exists():
         pytest.fail(f"the book has not been built: {folder.relative_to(root)} holds no index.html; run make book first")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser for pages made by a test; without one the test is skipped."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = os.environ.get("FACELIB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    with playwright.sync_playwright() as p:
+        try:
+            browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"no browser to run: {error}")
+        yield browser
+        browser.close()

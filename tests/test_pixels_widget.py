@@ -1,9 +1,7 @@
 """The pixels widget: its callbacks driven as a browser drives them, its canvas and its stepper in a real browser."""
 
 import json
-import os
 import re
-import shutil
 import textwrap
 
 import pytest
@@ -213,19 +211,6 @@ def test_a_notebook_shows_stepper_and_widget():
     state = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
     canvas = next(model["state"] for model in state.values() if model["model_module"] == "anywidget")
     assert canvas["pixels"] == "808080" * 64
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = os.environ.get("FACELIB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    with playwright.sync_playwright() as p:
-        try:
-            browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no browser to run: {error}")
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("width", [1280, 360])

@@ -2,9 +2,7 @@
 
 import datetime
 import io
-import os
 import re
-import shutil
 import textwrap
 
 import numpy as np
@@ -185,19 +183,6 @@ def test_a_notebook_shows_stepper_and_widget():
     assert "application/vnd.jupyter.widget-view+json" in outputs[1]
     state = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
     assert any(model["model_module"] == "anywidget" for model in state.values())
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = os.environ.get("FACELIB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    with playwright.sync_playwright() as p:
-        try:
-            browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no browser to run: {error}")
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("width", [1280, 360])

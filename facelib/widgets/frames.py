@@ -14,6 +14,11 @@ HERE = Path(__file__).parent
 PAGE_BYTES = 300_000  # what one stepper may add to a page
 
 
+def script(name):
+    """The JavaScript of a live widget, with what all of them need of it: an anywidget's module is one file."""
+    return "".join((HERE / f"{part}.js").read_text() for part in ("kernel", name))
+
+
 def encode(image, form="PNG"):
     """float (1, 3, H, W) in [-1, 1] -> the bytes of a picture file."""
     from PIL import Image

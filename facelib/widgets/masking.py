@@ -16,7 +16,7 @@ from facelib.data.faces import FaceData
 from facelib.extras import need
 from facelib.masks import KINDS
 from facelib.plots import HOLE, img, masked
-from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, page
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, page, script
 
 DRAWN = "draw it yourself"
 
@@ -166,7 +166,7 @@ def _canvas_class():
     anywidget, t = need("anywidget"), need("traitlets")
 
     class MaskCanvas(anywidget.AnyWidget):
-        _esm = (HERE / "masking.js").read_text()
+        _esm = script("masking")
         _css = (HERE / "masking.css").read_text()
         size = t.Int(64).tag(sync=True)
         image = t.Unicode("").tag(sync=True)  # data URL of the face

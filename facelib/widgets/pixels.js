@@ -145,25 +145,11 @@ function render({ model, el }) {
   colour.value = `#${pixels[0] || "000000"}`; // a corner: hair or background, seen wherever it is painted on a face
   draw();
 
-  // Is there a kernel? Ask until it answers (it may be busy with other cells); a built page never hears anything.
-  const heard = (message) => {
-    const live = el.closest(".facelib-live");
-    if (message.type !== "alive" || !live) return; // not in the page yet: the next answer will do
-    clearInterval(asking);
-    live.classList.add("facelib-alive");
-    document.querySelectorAll(`[data-facelib-stepper="${model.get("demo")}"]`).forEach((box) => { box.hidden = true; });
-    draw();
-  };
-  const ask = () => { try { model.send({ type: "alive?" }); } catch { /* no channel: no kernel */ } };
-  const asking = setInterval(ask, 1500);
-  model.on("msg:custom", heard);
-  ask();
-
+  const stopAsking = whenAlive(model, el, draw); // in kernel.js
   return () => {
-    clearInterval(asking);
+    stopAsking();
     clearTimeout(later);
     model.off("change:pixels", pixelsChanged);
-    model.off("msg:custom", heard);
   };
 }
 

@@ -14,7 +14,7 @@ import torch
 from facelib import resolution
 from facelib.data.faces import FaceData, to_float, to_uint8
 from facelib.extras import need
-from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, page
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, page, script
 
 SIZE = 8  # pixels of the painted face
 NOTE = ('<p class="facelib-note">This page has no Python behind it, so these faces were painted and enlarged beforehand. '
@@ -126,7 +126,7 @@ def _canvas_class():
     anywidget, t = need("anywidget"), need("traitlets")
 
     class PixelCanvas(anywidget.AnyWidget):
-        _esm = (HERE / "pixels.js").read_text()
+        _esm = script("pixels")
         _css = (HERE / "pixels.css").read_text()
         size = t.Int(SIZE).tag(sync=True)
         pixels = t.Unicode("").tag(sync=True)   # rrggbb of every pixel, row by row: size*size*6 digits
