@@ -72,6 +72,11 @@ def load(name, device="cpu"):
     return network.to(device).eval().requires_grad_(False)
 
 
+def enlarged(image):
+    """Faces (B, 3, H, W) at the size that the networks know, where they are smaller."""
+    return image if image.shape[-1] >= KNOWN else F.interpolate(image, size=KNOWN, mode="bilinear")
+
+
 class PerceptualLoss(nn.Module):
     """Distance of two faces in the maps of a frozen network (Johnson et al. 2016): gradients flow to both faces.
 
@@ -91,8 +96,7 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, pred, image):
         """(B, 3, H, W) twice, in [-1, 1] -> the mean squared distance, a scalar >= 0."""
-        if image.shape[-1] < KNOWN:
-            pred, image = (F.interpolate(x, size=KNOWN, mode="bilinear") for x in (pred, image))
+        pred, image = enlarged(pred), enlarged(image)
         pairs = zip(self.maps(pred), self.maps(image), strict=True)
         return sum((F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).pow(2).sum(1).mean() for a, b in pairs)
 

@@ -3,10 +3,10 @@
 The benchmark of completion is `evaluate`, that of super-resolution `upscaling.evaluate`.
 """
 
-from facelib.evaluate.benchmark import HELD_OUT, agrees, enlarged, evaluate, held_out, interval, judge, main, measure
+from facelib.evaluate.benchmark import HELD_OUT, agrees, evaluate, held_out, interval, judge, main, measure
 from facelib.evaluate.entry import entrants
 from facelib.evaluate.report import save, table
 from facelib.pretrained import hardware
 
-__all__ = ["HELD_OUT", "agrees", "enlarged", "entrants", "evaluate", "hardware", "held_out", "interval", "judge", "main",
+__all__ = ["HELD_OUT", "agrees", "entrants", "evaluate", "hardware", "held_out", "interval", "judge", "main",
            "measure", "save", "table"]

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 import facelib
@@ -33,7 +32,6 @@ BATCH = 64         # faces completed and judged at a time
 SLICE = 16         # faces whose figures a report holds one by one
 REFERENCE = 4096   # train faces at most that stand for real faces in FD-attr and KD-attr
 RESAMPLES = 2000   # bootstrap samples of the faces
-JUDGED = 64        # pixels: what the judges were trained on; smaller faces are enlarged for them
 DISTORTIONS = {"psnr": metrics.psnr, "ssim": metrics.ssim, "ms_ssim": metrics.ms_ssim, "l1": metrics.l1}
 
 
@@ -247,11 +245,6 @@ def judge(judges, images, device, bar=None):
         if bar:
             bar.update(len(batch))
     return {key: torch.cat(value) for key, value in seen.items()}
-
-
-def enlarged(images):
-    """Faces (N, 3, H, W) at the size that the judges know, where they are smaller."""
-    return images if images.shape[-1] >= JUDGED else F.interpolate(images, size=JUDGED, mode="bilinear")
 
 
 def compare(seen, real):

@@ -32,7 +32,6 @@ from facelib.evaluate.benchmark import (
     clock,
     compare,
     distances,
-    enlarged,
     features,
     held_out,
     interval,
@@ -42,6 +41,7 @@ from facelib.evaluate.benchmark import (
 from facelib.evaluate.groups import NOTE, groups
 from facelib.evaluate.report import grid, save
 from facelib.evaluate.upscalers import SIDE, entrants
+from facelib.features import enlarged
 from facelib.pretrained import hardware, load_pretrained
 
 SLOW = 20.0        # milliseconds for a face: a method that takes longer enlarges the first FEW faces only

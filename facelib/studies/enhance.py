@@ -54,6 +54,8 @@ def study():
                                "difference.",
         "A": "Lays out the rough, broad strokes of a profile.",
         "A and B": "More accurate head shape, hair colour and attributes than stage A alone.",
+        "A, as long": "Not tried: stages were not compared after equally long training.",
+        "A and B, as long": "Not tried: stages were not compared after equally long training.",
         "C on top, A and B frozen": "Separate models only trained together optionally at the end would be a natural fit.",
         "pixels for perceptual": "Perceptual loss has been shown to produce more realistic reconstructions; mine bear it out.",
         "VAE: A, B and C together": "In an earlier version with a VAE the final layer did not seem to improve results.",

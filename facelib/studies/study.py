@@ -14,7 +14,8 @@ from PIL import Image
 
 from facelib import masks, metrics
 from facelib.data import load_faces, to_uint8
-from facelib.evaluate import enlarged, hardware, interval, judge, save
+from facelib.evaluate import hardware, interval, judge, save
+from facelib.features import enlarged
 from facelib.methods import method_class
 from facelib.pretrained import load_pretrained
 from facelib.train import fit
