@@ -94,11 +94,15 @@ class PerceptualLoss(nn.Module):
         """Training mode never reaches the frozen network: its batch norm keeps the statistics that it was trained with."""
         return super().train(False)
 
-    def forward(self, pred, image):
-        """(B, 3, H, W) twice, in [-1, 1] -> the mean squared distance, a scalar >= 0."""
+    def each(self, pred, image):
+        """(B, 3, H, W) twice, in [-1, 1] -> the mean squared distance of each pair, (B,) >= 0."""
         pred, image = enlarged(pred), enlarged(image)
         pairs = zip(self.maps(pred), self.maps(image), strict=True)
-        return sum((F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).pow(2).sum(1).mean() for a, b in pairs)
+        return sum((F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).pow(2).sum(1).mean((1, 2)) for a, b in pairs)
+
+    def forward(self, pred, image):
+        """(B, 3, H, W) twice, in [-1, 1] -> the mean squared distance, a scalar >= 0."""
+        return self.each(pred, image).mean()
 
 
 def vgg(depth=19):

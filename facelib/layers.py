@@ -137,8 +137,9 @@ class Whitening(nn.Module):
         factor = torch.linalg.cholesky(square - torch.outer(mean, mean) + 1e-4 * torch.eye(len(mean)).to(mean))
         inverse = torch.linalg.inv(factor)
         for G in generators:
-            G.first.bias += G.first.weight @ mean
-            G.first.weight.copy_(G.first.weight @ factor)
+            of_z = G.first.weight[:, :len(mean)]                                # a view; codes may follow the latents
+            G.first.bias += of_z @ mean
+            of_z.copy_(of_z @ factor)
         for E in encoders:
             means = E.vector.weight[:len(mean)]                                 # views: writing stays
             shift, log_var = E.vector.bias[:len(mean)], E.vector.bias[len(mean):]

@@ -1,5 +1,7 @@
 """The book's equations, one function each. Discriminators give logits: D(x) = sigmoid(logit)."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -122,3 +124,33 @@ def r1(logits, image):
     """
     (slope,) = torch.autograd.grad(logits.float().sum(), image, create_graph=True)
     return slope.float().pow(2).flatten(1).sum(1).mean()
+
+
+def information(answer, latents, categorical, continuous):
+    """Lower bound of the mutual information of codes and images, in nats -> (categorical, continuous), scalars.
+
+    answer (B, sum(categorical) + 2 continuous): Q's logits of the categorical codes, then means and log-variances of the
+    continuous ones. latents: the codes that made the images, "c_cat" one-hot (B, sum) and "c_cont" (B, continuous).
+    E[log Q(c|x)] + H(c) for each kind, H of uniform codes: log K for K classes, log 2 on [-1, 1]. It is at most H(c) for
+    categorical codes, and negative where Q knows less than nothing. Chen et al. 2016, eq. 5.
+    """
+    logits, mean, log_var = answer.float().split([sum(categorical), continuous, continuous], 1)
+    zero = answer.new_zeros((), dtype=torch.float32)
+    known = [-F.cross_entropy(part, truth) + math.log(part.shape[1]) for part, truth in
+             zip(logits.split(list(categorical), 1), latents["c_cat"].split(list(categorical), 1), strict=True)] \
+        if categorical else []
+    squares = (latents["c_cont"] - mean) ** 2 / log_var.exp() + log_var + math.log(2 * math.pi)
+    return sum(known, zero), (math.log(2) - squares / 2).sum(1).mean() if continuous else zero
+
+
+def balance(real, fake, gamma):
+    """gamma L(x) - L(G(z)): above 0, G fools D's autoencoder more than the equilibrium allows. Berthelot et al. 2017, eq. 6.
+
+    real, fake: mean reconstruction errors of real and generated images, scalars.
+    """
+    return gamma * real - fake
+
+
+def convergence(real, fake, gamma):
+    """M = L(x) + |gamma L(x) - L(G(z))|, which falls while BEGAN learns. Berthelot et al. 2017, section 3.4."""
+    return real + balance(real, fake, gamma).abs()

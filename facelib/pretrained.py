@@ -52,8 +52,52 @@ def load_pretrained(name, device="cpu"):
     if missing or found.unexpected_keys:
         raise ValueError(f"the weights {name} do not fit {card['method']} of this version: missing {missing[:3]}, "
                          f"unknown {found.unexpected_keys[:3]}; install the version of the package that they came with")
+    if method.borrows:
+        lender = card["generator"]
+        if weights.card(lender["name"])["sha256"] != lender["sha256"]:
+            raise ValueError(f"{name} was trained on other weights of {lender['name']} than those that are here; train and "
+                             "publish it again, or install the version of the package that both came with")
+        method.take(load_pretrained(lender["name"]))
     method.card = card
     return method.to(device).eval()
+
+
+def load(name):
+    """What a name stands for on the command line: a run folder, or else published weights."""
+    return load_run(name) if Path(name).is_dir() else load_pretrained(name)
+
+
+def on_generator(cls, cfg, name, seed=0):
+    """A new method of a class that borrows a generator (a predictor), on a frozen copy of that of weights or a run folder.
+
+    ValueError where the class keeps none, or the generator has another form than it can keep.
+    """
+    if not cls.borrows:
+        raise ValueError(f"{cls.__name__} has its own generator and is not handed one; leave --generator out")
+    generator = load(name)
+    method = cls(cls.config_for(cfg, generator, name), seed)
+    method.take(generator)
+    return method
+
+
+def start(method, name):
+    """Let a new `method` begin with what published weights, or a run folder, know -> how many of its tensors that were.
+
+    Every tensor that has the name and the number of axes of one of theirs takes its values over; of a larger one only the
+    corner, the rest stays as it was drawn: a generator that gets codes behind its noise begins as one without them.
+    Raises ValueError where nothing fits.
+    """
+    theirs, found = load(name).state_dict(), 0
+    for key, mine in method.state_dict().items():
+        theirs_too = theirs.get(key)
+        if theirs_too is not None and mine.is_floating_point() and theirs_too.ndim == mine.ndim:
+            corner = tuple(slice(min(a, b)) for a, b in zip(mine.shape, theirs_too.shape, strict=True))
+            mine[corner] = theirs_too[corner].to(mine)
+            found += 1
+    if not found:
+        raise ValueError(f"no tensor of {name} fits {type(method).__name__}; start from weights of a method that has the same "
+                         "networks")
+    return found
 
 
 def load_run(run, device="cpu"):
@@ -77,10 +121,10 @@ def _read_run(run):
 def publish(run, name, metrics=None, licence=None, data=None, split=None, note=""):
     """Make published weights of a run folder -> the path of facelib/weights/NAME.safetensors; its card lies beside it.
 
-    Only what inference needs is kept (`Method.ships`), as float16. metrics: a dict for the card, measured by the
-    caller. licence, data, split: as the card shall say them; by default the data set's name, its train split, and the
-    licence that follows from it. note: what a reader of the card must know besides. Hardware and commit are those at
-    hand now: publish on the machine that trained.
+    Only what inference needs is kept (`Method.ships`), see `weights.packed`; a generator that a method borrows must have
+    been published before. metrics: a dict for the card, measured by the caller. licence, data, split: as the card shall
+    say them; by default the data set's name, its train split, and the licence that follows from it. note: what a reader
+    of the card must know besides. Hardware and commit are those at hand now: publish on the machine that trained.
 
     Raises FileNotFoundError where there is no run, ValueError where the run's kind does not fit the name, a weight does
     not fit into float16, or the licence does not follow from the data.
@@ -111,7 +155,8 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None, note="
             "images_seen": state["step"] * about["batch_size"], "hardware": hardware(),
             "wall_time_minutes": round(_seconds(Path(run) / "log.jsonl") / 60, 1), "commit": _commit(),
             "metrics": metrics or {}, "licence": licence,
-            **({"note": note} if note else {}),
+            **({"generator": {"name": config.generator, "sha256": weights.card(config.generator)["sha256"]}}
+               if method.borrows else {}), **({"note": note} if note else {}),
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
                          "facelib": facelib.__version__}}
     return weights.write(name, tensors, card, weights.FOLDER)

@@ -38,12 +38,12 @@ class Method(nn.Module):
     """Base of every method: `Config`, `presets`, `build`, `phases`, `step`, and its inference verbs.
 
     Networks and optimisers are attributes, and their names are the checkpoint's keys. `ema` names the networks that are
-    averaged over steps: "G" gets a twin `G_ema`. `ships` names what is published, `scalars` holds state that is not a
-    weight. After `fit` has handed over its `accelerator`, `autocast` and `update` follow the device, the precision and
-    the number of processes. The first weights depend on `seed` alone, so all processes start alike.
+    averaged over steps: "G" gets a twin `G_ema`. `ships` names what is published, `borrows` what is a frozen copy of another
+    method's, `scalars` holds state that is not a weight. After `fit` has handed over its `accelerator`, `autocast` and
+    `update` follow device, precision and number of processes. The first weights depend on `seed` alone, alike in all.
     """
 
-    Config, presets, ema, ships = None, {}, (), ()
+    Config, presets, ema, ships, borrows = None, {}, (), (), {}
 
     def __init__(self, cfg=None, seed=0):
         super().__init__()

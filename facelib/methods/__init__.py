@@ -3,13 +3,16 @@
 import importlib
 
 METHODS = {
+    "began": "facelib.methods.began:BEGAN",
     "context_encoder": "facelib.methods.context_encoder:ContextEncoder",
     "dcgan": "facelib.methods.dcgan:DCGAN",
     "denoising": "facelib.methods.denoising:DenoisingAutoencoder",
     "enhance": "facelib.methods.enhance:EnhanceGAN",
     "glcic": "facelib.methods.glcic:GLCIC",
+    "infogan": "facelib.methods.infogan:InfoGAN",
     "judges": "facelib.methods.judges:Judges",
     "pixel_recursive": "facelib.methods.pixel_recursive:PixelRecursive",
+    "predictor": "facelib.methods.predictor:Predictor",
     "sr_gan": "facelib.methods.sr_gan:SRGAN",
     "sr_regression": "facelib.methods.sr_regression:SRRegression",
     "vae": "facelib.methods.vae:VAE",
