@@ -180,7 +180,8 @@ def check(image, mask):
         raise ValueError(f"image must be (B, 3, H, W), got {tuple(image.shape)}{hint}")
     if not image.is_floating_point():
         raise ValueError(f"image must be float in [-1, 1], got {image.dtype}; use facelib.data.to_float(image)")
-    if image.numel() and not (float(image.detach().min()) >= -1.001 and float(image.detach().max()) <= 1.001):      # not: NaN is refused
+    image = image.detach()
+    if image.numel() and not (float(image.min()) >= -1.001 and float(image.max()) <= 1.001):      # not: NaN is refused
         raise ValueError(f"image must lie in [-1, 1], got [{float(image.min()):.3g}, {float(image.max()):.3g}]; "
                          "use facelib.data.to_float on uint8, or image * 2 - 1 on [0, 1]")
     if mask.ndim != 4 or mask.shape[1] != 1:

@@ -165,7 +165,7 @@ def mix(*numbers):
 
 
 class Feed:
-    """Batches of one split by step: shuffled anew each epoch, mirrored half the time, kept where training happens."""
+    """Batches of one split by step: shuffled anew each epoch, faces mirrored half the time, kept where training happens."""
 
     def __init__(self, split, batch_size, seed, device, rank=0, world=1):
         if len(split) < batch_size * world:
@@ -177,7 +177,7 @@ class Feed:
             self.images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device if fits else "cpu")
         self.known = {key: torch.from_numpy(np.array(getattr(split, key))) for key in ("attributes", "identities")
                       if getattr(split, key) is not None}
-        self.order = {}                                                     # epoch -> permutation, two kept
+        self.order, self.mirror = {}, split.mirror                          # epoch -> permutation, two kept
 
     def permutation(self, epoch):
         if epoch not in self.order:
@@ -190,7 +190,7 @@ class Feed:
         total = self.batch * self.world
         places = range(step * total, (step + 1) * total)
         index = torch.stack([self.permutation(p // self.n)[p % self.n] for p in places])
-        mirror = torch.rand(total, generator=generator) < 0.5
+        mirror = torch.rand(total, generator=generator) < (0.5 if self.mirror else 0)
         mine = slice(self.rank * self.batch, (self.rank + 1) * self.batch)
         index, mirror = index[mine], mirror[mine].to(self.device)
         image = to_float(self.images[index.to(self.images.device)].to(self.device))

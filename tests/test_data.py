@@ -10,12 +10,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from facelib.data import ATTRIBUTES, FaceData, Split, join, load_faces, pack
 from facelib.data import celeba as celeba_room
 from facelib.data.celeba import FRAMING
 from facelib.data.images import cut
+from facelib.train import Feed
 
 REAL = os.environ.get("FACELIB_DATA")
 ROOT = Path(__file__).resolve().parents[1]
@@ -544,3 +546,15 @@ def test_real_faces_and_their_framing(tmp_path):
     for mean in means:  # the eyes are the darkest places of either half of the mean face, at their height
         eyes = mean[26:30].mean(0)
         assert abs(16 + eyes[16:32].argmin() - 24) <= 1.5 and abs(32 + eyes[32:48].argmin() - 39) <= 1.5
+
+
+def test_digits_are_not_mirrored_in_training_and_faces_are():
+    """A mirrored 2 is no digit; the switch survives taking a part and joining."""
+    digits, faces = load_faces("digits", size=8), load_faces(size=8)
+    assert not digits.train.mirror and not digits.train.take(slice(0, 5)).mirror and not join(digits, faces).train.mirror
+    assert faces.train.mirror and faces.train.take([1]).mirror
+    for split, mirrored in ((digits.train, False), (faces.train, True)):
+        feed = Feed(split, 64, 0, torch.device("cpu"))
+        batch = feed(0, torch.Generator().manual_seed(0))["image"]
+        straight = split.tensor([feed.permutation(0)[i].item() for i in range(64)])
+        assert torch.equal(batch, straight) == (not mirrored)

@@ -72,5 +72,5 @@ def _faces(name, grey, labels, ends, size, box, report):
     images = scaled.expand(-1, 3, -1, -1).numpy()
     labels = labels.astype(np.int64)
     parts = (slice(0, ends[0]), slice(ends[0], ends[1]), slice(ends[1], None))
-    train, val, test = (Split(images[part], identities=labels[part]) for part in parts)
+    train, val, test = (Split(images[part], identities=labels[part], mirror=False) for part in parts)
     return FaceData(name, train, val, test, report)

@@ -29,6 +29,7 @@ class Split:
 
     images: uint8 (N, 3, H, W), possibly memory-mapped. attributes: int8 (N, 40) in CelebA's order, 1 yes, 0 no,
     -1 unknown, or None. identities: int64 (N,) or None. names: N strings or None. factors: name -> (N, k) float or None.
+    mirror: whether a mirror image is as good as the image; a face's is, a digit's is not.
     """
 
     images: np.ndarray
@@ -36,6 +37,7 @@ class Split:
     identities: np.ndarray | None = None
     names: list | None = None
     factors: dict | None = None
+    mirror: bool = True
 
     def __len__(self):
         return len(self.images)
@@ -51,7 +53,7 @@ class Split:
                      None if self.attributes is None else self.attributes[pick],
                      None if self.identities is None else self.identities[pick],
                      None if self.names is None else [self.names[i] for i in pick],
-                     None if self.factors is None else {k: v[pick] for k, v in self.factors.items()})
+                     None if self.factors is None else {k: v[pick] for k, v in self.factors.items()}, self.mirror)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _join_splits(a, b):
                  both(a.attributes, b.attributes, lambda s: np.full((len(s), len(ATTRIBUTES)), -1, np.int8)),
                  both(a.identities, b.identities, lambda s: np.full(len(s), -1, np.int64)),
                  None if a.names is None or b.names is None else [*a.names, *b.names],
-                 {k: np.concatenate([a.factors[k], b.factors[k]]) for k in sorted(shared)} or None)
+                 {k: np.concatenate([a.factors[k], b.factors[k]]) for k in sorted(shared)} or None, a.mirror and b.mirror)
 
 
 def join(a, b):

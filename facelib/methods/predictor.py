@@ -92,7 +92,7 @@ class Likeness(nn.Module):
 class Directions(nn.Module):
     """Where each of CelebA's 40 attributes leads in latent space: `found` (40, length), from having it not to having it.
 
-    Least squares of latents (B, length) on the attributes (B, 40) of -1 and 1 (0 unknown), from moments that are summed up.
+    Least squares of latents (B, length) on the attributes (B, 40), 1 yes, 0 no, -1 unknown, from moments that are summed up.
     """
 
     def __init__(self, length):
@@ -104,7 +104,8 @@ class Directions(nn.Module):
     @torch.no_grad()
     def follow(self, attributes, vector, accelerator=None):
         """Take a batch in; `found` is solved for anew."""
-        y = F.pad(attributes.float(), (1, 0), value=1.0)                                  # the mean is regressed on as well
+        y = torch.where(attributes < 0, 0, 2 * attributes - 1).float()                    # -1 no, 1 yes, 0 unknown
+        y = F.pad(y, (1, 0), value=1.0)                                                   # the mean is regressed on as well
         yy, yz = y.T @ y, y.T @ vector.float()
         if accelerator is not None:
             yy, yz = accelerator.reduce(yy, "sum"), accelerator.reduce(yz, "sum")
@@ -226,7 +227,7 @@ class Predictor(Method):
 
     @torch.no_grad()
     def encode(self, image):
-        """Faces (B, 3, size, size) in [-1, 1] -> latents, a dict: z, c_cat (probabilities), c_cont. ValueError for other sizes."""
+        """Faces (B, 3, size, size) in [-1, 1] -> latents, a dict: z, c_cat (probabilities), c_cont. ValueError: other sizes."""
         self._check(image)
         with self.evaluating():
             return self.layout.split(self.vector(self.P_ema(image.float())))
