@@ -132,13 +132,15 @@ def information(answer, latents, categorical, continuous):
     answer (B, sum(categorical) + 2 continuous): Q's logits of the categorical codes, then means and log-variances of the
     continuous ones. latents: the codes that made the images, "c_cat" one-hot (B, sum) and "c_cont" (B, continuous).
     E[log Q(c|x)] + H(c) for each kind, H of uniform codes: log K for K classes, log 2 on [-1, 1]. It is at most H(c) for
-    categorical codes, and negative where Q knows less than nothing. Chen et al. 2016, eq. 5.
+    categorical codes, and negative where Q knows less than nothing. Log-variances are bent into (-4, 2): a code that is read
+    off exactly would be worth infinitely much. Chen et al. 2016, eq. 5.
     """
     logits, mean, log_var = answer.float().split([sum(categorical), continuous, continuous], 1)
     zero = answer.new_zeros((), dtype=torch.float32)
     known = [-F.cross_entropy(part, truth) + math.log(part.shape[1]) for part, truth in
              zip(logits.split(list(categorical), 1), latents["c_cat"].split(list(categorical), 1), strict=True)] \
         if categorical else []
+    log_var = 3 * torch.tanh((log_var + 1) / 3) - 1                     # not clamped: a clamp has no way back
     squares = (latents["c_cont"] - mean) ** 2 / log_var.exp() + log_var + math.log(2 * math.pi)
     return sum(known, zero), (math.log(2) - squares / 2).sum(1).mean() if continuous else zero
 

@@ -202,8 +202,6 @@ class BEGAN(Method):
         """The predictor's loss on faces of known latents -> (loss, log): the codes' information, and z's squared error."""
         cfg = self.cfg
         z, answer = self.P(fake).split([cfg.z_dim, sum(cfg.categorical) + 2 * cfg.continuous], 1)
-        known = answer.shape[1] - cfg.continuous
-        answer = torch.cat([answer[:, :known], answer[:, known:].clamp(-4, 2)], 1)        # see `infogan.CodeHead`
         cat, cont = losses.information(answer, latents, cfg.categorical, cfg.continuous)
         recovery = (z - latents["z"]).pow(2).mean()
         return recovery - cat - 0.1 * cont, {"mi": cat, "mi_cont": cont, "recovery": recovery}
