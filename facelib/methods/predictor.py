@@ -124,6 +124,7 @@ class Predictor(Method):
         "smoke": PredictorConfig(generator="", size=32, z_dim=16, continuous=2, g_width=8, width=8, likeness="ssim",
                                  steps=(12, 4), batch_size=8, lr=1e-3, ema_decay=0.9),
     }
+    likenesses = LIKENESSES
     ema = ("P",)
     ships = ("P_ema", "directions")
     borrows = {"G": "G_ema"}        # a network of another method's weights, which `cfg.generator` names: it is not shipped again
