@@ -19,7 +19,7 @@ PACKAGE = ROOT / "facelib"
 FLOORS = [
     {"extras", "weights"},
     {"data", "masks", "layers", "losses", "features", "blending", "metrics", "plots", "classical",
-     "resolution"},
+     "latents", "resolution"},
     {"train", "latent_search"},
     {"methods"},
     {"pretrained"},

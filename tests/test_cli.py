@@ -382,7 +382,7 @@ def test_evaluate_and_study_pass_on_what_was_asked(monkeypatch, capsys):
     assert cli.main(["evaluate", "--upscale", "nearest", "all", "--n", "9", "--out", "r.json"]) == 0
     assert asked[2] == (["nearest", "all"], "synthetic", None, 9, 0, Path("r.json"))
     monkeypatch.undo()
-    assert "two reports" in fails(capsys, "evaluate", "--upscale", "all", "--samples", "vae")
+    assert "--samples and --upscale are separate reports" in fails(capsys, "evaluate", "--upscale", "all", "--samples", "vae")
     assert "no method is called 'glcik'" in fails(capsys, "evaluate", "--upscale", "glcik")
     assert f"study must be one of {', '.join(studies.STUDIES)}" in fails(capsys, "study", "began")
 

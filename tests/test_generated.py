@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from facelib import cli, generation, load_faces, load_pretrained, weights
+from facelib import cli, generation, load_faces, load_pretrained, pretrained, weights
 from facelib.data import FaceData, Split, generated, to_float, to_uint8
 from facelib.evaluate.report import card_figures
 
@@ -158,10 +158,10 @@ def test_a_folder_gets_one_picture_for_each_face(tmp_path):
 
 
 def test_the_command_draws_faces_of_published_weights(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_network", lambda name: Painter(size=32))
+    monkeypatch.setattr(pretrained, "load", lambda name: Painter(size=32))
     assert cli.main(["generate", "painter", "--n", "2", "--out", str(tmp_path / "faces")]) == 0
     assert len(list((tmp_path / "faces").glob("*.png"))) == 2 and str(tmp_path / "faces") in capsys.readouterr().out
-    monkeypatch.setattr(cli, "_network", lambda name: object())
+    monkeypatch.setattr(pretrained, "load", lambda name: object())
     assert cli.main(["generate", "thing", "--out", str(tmp_path / "none")]) == 2
     assert "it has no sample(n)" in capsys.readouterr().err
 

@@ -1,26 +1,20 @@
-"""Photographs: a hole filled at the photograph's own resolution (align, complete, blend, write back), a face enlarged."""
+"""A hole in the face of a photograph, filled at the photograph's own resolution: align, complete, blend, write back."""
 
 import glob
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image
-from tqdm import tqdm
 
-from facelib import blending, masks, resolution
-from facelib.data import pack, to_float, to_uint8
-from facelib.data.align import TEMPLATES, NoFaceError, align
-from facelib.data.images import SUFFIXES, cut, decode, read_mask
+from facelib import blending, masks
+from facelib.data.align import TEMPLATES, align
+from facelib.data.images import decode, read_mask
 from facelib.extras import need
+from facelib.photo.files import check_suffix, device, each, named, opened, save
 
 CENTRE = ("centre", "center")
-LOW, HIGH = 8, 32      # pixels of a face before and after it is enlarged
-INVENTED = ("The details are invented: many faces shrink to the same 8x8 pixels, and nobody can be identified by the one that "
-            "a network makes of them.")
 FINEST = 256   # pixels: the largest side at which the seam is blended, a second or so of sparse solving
 
 
@@ -66,7 +60,7 @@ def complete_file(path, out, method, every=None, steps=None, **options):
     The steps of out/NAME.png are out/NAME/0000.png, 0050.png, ... options: as for `complete_photo`; hole="centre" is the
     middle of a picture that is nothing but an aligned face. Raises ValueError, which names the file.
     """
-    _check_suffix(out)
+    check_suffix(out)
     try:
         if options["hole"] in CENTRE:
             options |= _middle_of_face(path)
@@ -75,10 +69,10 @@ def complete_file(path, out, method, every=None, steps=None, **options):
         else:
             last, before = recovery(path, method, every, steps, **options)
     except ValueError as error:
-        raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
+        raise named(path, error) from error
     pictures = {out: last, **{out.with_suffix("") / f"{step:04}.png": picture for step, picture in before.items()}}
     for place, picture in pictures.items():
-        _save(picture, place)
+        save(picture, place)
 
 
 def complete_folder(folder, out, method, every=None, steps=None, mask=None, **options):
@@ -90,33 +84,7 @@ def complete_folder(folder, out, method, every=None, steps=None, mask=None, **op
         drawn = _mask_of(mask, Path(name)) if mask is not None and mask.is_dir() else mask
         complete_file(folder / name, out / Path(name).with_suffix(".png"), method, every, steps, mask=drawn, **options)
 
-    return _each(folder, out, one, "completing")
-
-
-def _each(folder, out, do, doing):
-    """do(name) for all pictures of a folder and its subfolders -> (how many were done, why others were not)."""
-    names = pack.scan(folder, deep=True).names
-    if not names:
-        raise FileNotFoundError(f"expected pictures in {folder}, found none")
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"the results must go to another folder than {folder}, got {out}")
-    skipped = []
-    for name in tqdm(names, desc=doing, unit="photo"):
-        try:
-            do(name)
-        except (ValueError, OSError) as error:
-            skipped.append(f"{name}: {str(error).removeprefix(f'{folder / name}: ')}")
-    return len(names) - len(skipped), skipped
-
-
-def _check_suffix(out):
-    if out.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--out must end in one of {', '.join(SUFFIXES)}, got {out}")
-
-
-def _save(picture, place):
-    place.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(place, **({"quality": 95} if place.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}))
+    return each(folder, out, one, "completing")
 
 
 def _mask_of(folder, name):
@@ -150,7 +118,7 @@ def _middle_of_face(picture):
 
 def _fill(picture, method, complete, hole, mask, eyes, blend):
     """`complete_photo` with several completions: complete(image, mask) gives a list of them -> list of PIL."""
-    photo = decode(picture) if isinstance(picture, (str, os.PathLike)) else _rgb(picture)
+    photo = opened(picture)
     where = _hole(photo, hole, mask)                                                      # bool (H, W)
     size = getattr(getattr(method, "cfg", None), "size", 64)
     covered = Image.fromarray(_paint_over(np.array(photo), where))
@@ -170,20 +138,7 @@ def _fill(picture, method, complete, hole, mask, eyes, blend):
         result = np.asarray(fine.paste_back(completed, where))
         return Image.fromarray(np.where(where[..., None], result, np.asarray(photo)))
 
-    return [back(one) for one in complete(image.to(_device(method)), holes.to(_device(method)))]
-
-
-def _rgb(picture):
-    if isinstance(picture, Image.Image):
-        return picture.convert("RGB")
-    picture = np.asarray(picture)
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"a photograph as an array must be uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
-    return Image.fromarray(picture)
-
-
-def _device(method):
-    return next(method.parameters()).device if isinstance(method, torch.nn.Module) else "cpu"
+    return [back(one) for one in complete(image.to(device(method)), holes.to(device(method)))]
 
 
 def _hole(photo, hole, mask):
@@ -223,100 +178,3 @@ def _paint_over(pixels, where):
     near = need("scipy.ndimage").distance_transform_edt(where[box], return_distances=False, return_indices=True)
     pixels[box] = pixels[box][tuple(near)]
     return pixels
-
-
-@dataclass(frozen=True)
-class Upscaled:
-    """A face enlarged: low (1, 3, 8, 8), what was left of it; face (1, 3, 32, 32), what a method invented from that;
-    truth (1, 3, 32, 32), the photograph's own face, None where it had no more pixels. All in [-1, 1], on the CPU."""
-
-    low: torch.Tensor
-    face: torch.Tensor
-    truth: torch.Tensor | None
-
-    def picture(self):
-        """The invented face, PIL RGB of 32x32 pixels."""
-        return Image.fromarray(to_uint8(self.face)[0].permute(1, 2, 0).numpy())
-
-    def figure(self, name):
-        """The 8x8 pixels, bicubic, the invented face and the true one side by side, as a matplotlib figure.
-
-        name: of the method, for the label.
-        """
-        from facelib import plots
-
-        shown = {"8x8 pixels": resolution.METHODS["nearest"](self.low), "bicubic": resolution.METHODS["bicubic"](self.low),
-                 f"{name}: invented": self.face, **({} if self.truth is None else {"photograph": self.truth})}
-        return plots.sheet(torch.cat(list(shown.values())), cols=len(shown), zoom=5, titles=list(shown))
-
-
-def upscale_photo(picture, method, eyes=None, aligned=False, back_projection=True):
-    """Shrink the face of a photograph to 8x8 pixels and enlarge it to 32x32 -> Upscaled.
-
-    picture: a path, PIL image or uint8 array (H, W, 3). The face is found and aligned; a picture of 8x8 pixels is taken as
-    a face that was shrunk already. method: anything with `upscale(low)`. eyes: (x, y, x, y) in pixels of the photograph,
-    where no face is found by itself. aligned: the whole picture, which must be square, is the face. back_projection:
-    correct the enlargement so that it shrinks to the same 8x8 pixels.
-
-    What comes out is invented: it looks like a face, and it is not evidence of anybody's. Raises NoFaceError when no face
-    is found, DecodeError for a bad file, ValueError for arguments that do not fit and a method that cannot upscale.
-    """
-    check_upscale(method)
-    photo = decode(picture) if isinstance(picture, (str, os.PathLike)) else _rgb(picture)
-    low, truth = _low(photo, eyes, aligned)
-    face = method.upscale(low.to(_device(method))).float().cpu()
-    return Upscaled(low, resolution.back_project(face, low) if back_projection else face, truth)
-
-
-def _low(photo, eyes, aligned):
-    """The face of a photograph, shrunk, and as it was: (1, 3, 8, 8), (1, 3, 32, 32) or None of a smaller picture."""
-    width, height = photo.size
-    square = f"{width}x{height} pixels"
-    if eyes is not None and (aligned or (width, height) == (LOW, LOW)):
-        raise ValueError(f"the eyes say where the face is in a photograph; {square} are taken as the face as a whole: leave "
-                         "out the eyes")
-    if aligned and width != height:
-        raise ValueError(f"a picture that is nothing but an aligned face is square, got {square}; align it first (facelib "
-                         "align), or let the face be found")
-    if (aligned or (width, height) == (LOW, LOW)) and width < HIGH:
-        small = np.asarray(photo.resize((LOW, LOW), Image.Resampling.BOX)).transpose(2, 0, 1)
-        return to_float(small.copy())[None], None
-    try:
-        truth = to_float(cut(photo, HIGH))[None] if aligned else align(photo, HIGH, eyes).tensor()
-    except NoFaceError as error:
-        if width != height:
-            raise
-        raise NoFaceError(f"{error}. If this picture of {square} is nothing but an aligned face, take the whole of it: "
-                          "aligned=True, or on the command line --aligned") from error
-    return resolution.shrink(truth), truth
-
-
-def check_upscale(method):
-    """Refuse, with ValueError, a method that does not enlarge faces."""
-    if not hasattr(method, "upscale"):
-        raise ValueError(f"{type(method).__name__} has no upscale(low): it does not enlarge faces; use one that does (enhance, "
-                         "sr_regression, nearest, bicubic)")
-
-
-def upscale_file(path, out, method, name="the method", sheet=False, **options):
-    """Enlarge the face of the photograph `path` into the picture `out`, 32x32 pixels; with `sheet` also a comparison.
-
-    The comparison, out/NAME-sheet.png beside out/NAME.png, is labelled with the method's `name`. options: as for
-    `upscale_photo`. Raises ValueError, which names the file.
-    """
-    _check_suffix(out)
-    try:
-        found = upscale_photo(path, method, **options)
-    except ValueError as error:
-        raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
-    _save(found.picture(), out)
-    if sheet:
-        figure = found.figure(name)
-        figure.savefig(out.with_name(f"{out.stem}-sheet.png"), facecolor="white")
-        need("matplotlib.pyplot").close(figure)
-
-
-def upscale_folder(folder, out, method, name="the method", sheet=False, **options):
-    """`upscale_file` for all photographs of a folder and its subfolders -> (how many were done, why others were not)."""
-    return _each(folder, out, lambda each: upscale_file(folder / each, out / Path(each).with_suffix(".png"), method, name,
-                                                        sheet, **options), "enlarging")
