@@ -24,7 +24,7 @@ OPTIMISERS = {
 }
 
 
-def search(generate, objective, *starts, steps, lr, optimiser="adam", project=None, every=0):
+def search(generate, objective, *starts, steps, lr, optimiser="adam", project=None, every=0, progress=None):
     """The latents whose images have the lowest objective, by gradient descent over a whole batch at once -> Found.
 
     generate: latents -> images (B, ...). objective: (images, latents) -> loss per face (B,); a face's loss may depend on
@@ -32,7 +32,8 @@ def search(generate, objective, *starts, steps, lr, optimiser="adam", project=No
     face is searched for from all of them and keeps its best. steps: updates for each start. lr: the first step size; it
     falls to a tenth along half a cosine. optimiser: "adam" or "nesterov" (momentum 0.9). project: latents -> latents of
     the same form, applied after every update (a clip, a ball): what it returns is what the search goes on from. every:
-    keep the images of each so-manyth step, from step 0, in `history`; 0 keeps none.
+    keep the images of each so-manyth step, from step 0, in `history`; 0 keeps none. progress: called with the number of
+    every step that is done.
 
     Nothing is drawn at random, so the starts decide the result. The networks behind `generate` and `objective` get no
     gradient, and whether they train or evaluate is the caller's affair. Raises ValueError for unknown optimisers,
@@ -44,7 +45,7 @@ def search(generate, objective, *starts, steps, lr, optimiser="adam", project=No
         raise ValueError("search needs latents to start from, got none")
     best = None
     for start in starts:
-        found = _descend(generate, objective, start, steps, lr, OPTIMISERS[optimiser], project, every)
+        found = _descend(generate, objective, start, steps, lr, OPTIMISERS[optimiser], project, every, progress)
         best = found if best is None else _better(best, found)
     if not bool(best.loss.isfinite().all()):
         raise ValueError(f"the objective is not finite for face(s) {(~best.loss.isfinite()).nonzero().flatten().tolist()[:8]}; "
@@ -52,7 +53,7 @@ def search(generate, objective, *starts, steps, lr, optimiser="adam", project=No
     return best
 
 
-def _descend(generate, objective, start, steps, lr, optimiser, project, every):
+def _descend(generate, objective, start, steps, lr, optimiser, project, every, progress):
     """`search` from one start."""
     single = torch.is_tensor(start)
     tensors = {k: v.detach().clone().requires_grad_() for k, v in ({"": start} if single else start).items()}
@@ -74,6 +75,8 @@ def _descend(generate, objective, start, steps, lr, optimiser, project, every):
         curve.append(now.loss)
         if every and step % every == 0:
             history[step] = now.images
+        if progress is not None:
+            progress(step)
         if step == steps:
             break
         gradients = torch.autograd.grad(total, list(tensors.values()))     # to the latents, and to nothing else

@@ -1,5 +1,7 @@
 """What holds for every test: no window is opened, and nothing is written outside the repository's own folders."""
 
+import datetime
+import io
 import os
 import shutil
 import tempfile
@@ -43,3 +45,27 @@ def browser():
             pytest.skip(f"no browser to run: {error}")
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def upload():
+    """upload(part, name, content): what a browser does with a file for a `widgets.upload.Upload`.
+
+    content: bytes, or a picture, uint8 (H, W, 3), which goes as JPEG. ipywidgets 8 gets the value, 7 the parts of which it
+    makes the value.
+    """
+    from PIL import Image
+
+    def upload(part, name, content):
+        if not isinstance(content, bytes):
+            buffer = io.BytesIO()
+            Image.fromarray(content).save(buffer, "JPEG")
+            content = buffer.getvalue()
+        if hasattr(part.button, "metadata"):
+            part.button.metadata, part.button.data = [{"name": name}], [content]
+            part.button._counter += 1
+        else:
+            part.button.value = ({"name": name, "type": "image/jpeg", "size": len(content), "content": content,
+                                  "last_modified": datetime.datetime.now(datetime.UTC)},)
+
+    return upload

@@ -1,14 +1,11 @@
 """The masking widget: its callbacks driven as a browser drives them, its canvas and its stepper in a real browser."""
 
-import datetime
-import io
 import re
 import textwrap
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 pytest.importorskip("anywidget")
 
@@ -17,6 +14,7 @@ from facelib.data.faces import FaceData, Split
 from facelib.masks import KINDS
 from facelib.widgets import frames, masking
 from facelib.widgets.masking import DRAWN, MaskingDemo
+from facelib.widgets.upload import uploaded
 
 
 class MeanFill:
@@ -96,56 +94,40 @@ def test_faces_come_from_a_data_set_and_wrong_ones_are_refused(faces):
         MaskingDemo(MeanFill(), faces, size=32)
 
 
-def jpeg(picture):
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
 def test_upload_value_of_both_ipywidgets():
     seven = {"me.jpg": {"metadata": {"name": "me.jpg"}, "content": b"abc"}}
     eight = ({"name": "me.jpg", "type": "image/jpeg", "size": 3, "content": memoryview(b"abc")},)
-    assert masking._uploaded(seven) == masking._uploaded(eight) == [("me.jpg", b"abc")]
-    assert masking._uploaded({}) == masking._uploaded(()) == []
+    assert uploaded(seven) == uploaded(eight) == [("me.jpg", b"abc")]
+    assert uploaded({}) == uploaded(()) == []
 
 
-def upload(demo, name, content):
-    """Do what the browser does: ipywidgets 8 gets the value, 7 the parts of which it makes the value."""
-    if hasattr(demo.upload, "metadata"):
-        demo.upload.metadata, demo.upload.data = [{"name": name}], [content]
-        demo.upload._counter += 1
-    else:
-        demo.upload.value = ({"name": name, "type": "image/jpeg", "size": len(content), "content": content,
-                              "last_modified": datetime.datetime.now(datetime.UTC)},)
-
-
-def test_a_broken_upload_is_named(demo):
-    upload(demo, "notes.txt", b"not a picture at all")
-    assert "notes.txt: " in demo.message.value and 'role="alert"' in demo.message.value
+def test_a_broken_upload_is_named(demo, upload):
+    upload(demo.upload, "notes.txt", b"not a picture at all")
+    assert "notes.txt: " in demo.upload.message.value and 'role="alert"' in demo.upload.message.value
     assert len(demo.faces) == 3
 
 
-def test_a_photograph_is_aligned_and_completed(demo):
+def test_a_photograph_is_aligned_and_completed(demo, upload):
     pytest.importorskip("cv2")
     astronaut = pytest.importorskip("skimage.data").astronaut()
-    upload(demo, "eileen.jpg", jpeg(astronaut))
-    assert demo.face.label == "eileen.jpg" and len(demo.faces) == 4 and demo.message.value == ""
+    upload(demo.upload, "eileen.jpg", astronaut)
+    assert demo.face.label == "eileen.jpg" and len(demo.faces) == 4 and demo.upload.message.value == ""
     hole = demo.mask.bool().expand_as(demo.image)
     assert torch.equal(demo.completed[~hole], demo.image[~hole])
     assert "The completed picture of eileen.jpg" in demo.result.value
 
 
-def test_eyes_are_asked_for_where_no_face_is_found(demo):
+def test_eyes_are_asked_for_where_no_face_is_found(demo, upload):
     pytest.importorskip("cv2")
-    upload(demo, "wall.jpg", jpeg(np.full((120, 160, 3), 90, np.uint8)))
-    assert "No face was found in wall.jpg" in demo.message.value and "x,y,x,y" in demo.message.value
-    assert demo.by_hand.layout.display != "none" and "160 by 120 pixels" in demo.preview.value
-    demo.eyes.value = "60,50"
-    demo.use_eyes.click()
-    assert "four numbers x,y,x,y" in demo.message.value and len(demo.faces) == 3
-    demo.eyes.value = "60, 50, 100, 50"
-    demo.use_eyes.click()
-    assert len(demo.faces) == 4 and demo.by_hand.layout.display == "none" and demo.message.value == ""
+    upload(demo.upload, "wall.jpg", np.full((120, 160, 3), 90, np.uint8))
+    assert "No face was found in wall.jpg" in demo.upload.message.value and "x,y,x,y" in demo.upload.message.value
+    assert demo.upload.by_hand.layout.display != "none" and "160 by 120 pixels" in demo.upload.preview.value
+    demo.upload.eyes.value = "60,50"
+    demo.upload.use_eyes.click()
+    assert "four numbers x,y,x,y" in demo.upload.message.value and len(demo.faces) == 3
+    demo.upload.eyes.value = "60, 50, 100, 50"
+    demo.upload.use_eyes.click()
+    assert len(demo.faces) == 4 and demo.upload.by_hand.layout.display == "none" and demo.upload.message.value == ""
 
 
 def test_smoke_glcic_completes_in_the_widget(faces):

@@ -233,12 +233,13 @@ class Predictor(Method):
         with self.evaluating():
             return self.layout.split(self.vector(self.P_ema(image.float())))
 
-    def recover(self, image, steps=100, likeness=None, start="predictor", every=0):
+    def recover(self, image, steps=100, likeness=None, start="predictor", every=0, progress=None):
         """The latents whose face is most like a face, by gradient descent -> latent_search.Found (latents joined).
 
         image: (B, 3, size, size) in [-1, 1]. steps: 0 is the start alone. likeness: a name out of LIKENESSES, or a
         `Likeness`; None is the predictor's own with its pixels. start: "predictor" begins with its answer, "mean" with the
         prior's mean, which needs no predictor. every: keep the faces of each so-manyth step in `.history`.
+        progress: called with the number of every step that is done.
         """
         self._check(image)
         if start not in ("predictor", "mean"):
@@ -258,7 +259,7 @@ class Predictor(Method):
             return loss + cfg.pixels * (pred - image).pow(2).flatten(1).mean(1) if own else loss
 
         return latent_search.search(self.G, objective, first, steps=steps, lr=cfg.search_lr, project=self.layout.likely,
-                                    every=every)
+                                    every=every, progress=progress)
 
     @property
     def attributes(self):
@@ -293,7 +294,7 @@ class Predictor(Method):
         moved = self.generate(self.move(vector, attribute, amount)).to(image)
         if not details:
             return moved
-        return (image + moved - self.generate(vector).to(image)).clamp(-1, 1)
+        return (image + (moved - self.generate(vector).to(image))).clamp(-1, 1)     # amount 0: the face itself, bit for bit
 
     @torch.no_grad()
     def between(self, first, second, n=8, steps=0):

@@ -7,7 +7,9 @@ import json
 from base64 import b64encode
 from pathlib import Path
 
-from facelib.data.faces import to_uint8
+import torch
+
+from facelib.data.faces import FaceData, to_uint8
 from facelib.plots import img
 
 HERE = Path(__file__).parent
@@ -37,6 +39,23 @@ def figures(parts):
     """A row of pictures: parts are (name under it, float (1, 3, H, W), text alternative)."""
     inside = "".join(f"<div>{img(encode(image), alt)}{name}</div>" for name, image, alt in parts)
     return f'<div class="facelib-row">{inside}</div>'
+
+
+def faces_of(faces, size, default):
+    """A widget's faces: a FaceData's first six test faces, a tensor as it is, or None for those of a data set's name.
+
+    -> float (B, 3, size, size) in [-1, 1] on the CPU. Raises ValueError for what is no such faces.
+    """
+    if faces is None:
+        from facelib.data import load_faces
+        faces = load_faces(default, size=size)
+    if isinstance(faces, FaceData):
+        faces = faces.test.tensor(slice(0, 6))
+    if not torch.is_tensor(faces) or tuple(faces.shape[1:]) != (3, size, size) or not len(faces):
+        got = tuple(faces.shape) if torch.is_tensor(faces) else type(faces).__name__
+        raise ValueError(f"faces must be a FaceData with test faces or a float tensor (B, 3, {size}, {size}) in "
+                         f"[-1, 1], got {got}; load them with size={size}")
+    return faces.float().cpu()
 
 
 def as_many_as_fit(faces, frames_of):

@@ -6,17 +6,16 @@ where none does (a built page): plain HTML with its pictures inside, that asks n
 
 import functools
 import html
-import io
 import time
 
 import torch
 
 from facelib import metrics
-from facelib.data.faces import FaceData
 from facelib.extras import need
 from facelib.masks import KINDS
-from facelib.plots import HOLE, img, masked
-from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, page, script
+from facelib.plots import HOLE, masked
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, faces_of, figures, key, page, script
+from facelib.widgets.upload import Upload
 
 DRAWN = "draw it yourself"
 
@@ -32,8 +31,8 @@ class MaskingDemo:
 
     def __init__(self, method, faces=None, size=64):
         self.method, self.size = method, size
-        self.faces = _tensor_of(faces, size)
-        self.psnr = self.milliseconds = self.photo = None
+        self.faces = faces_of(faces, size, "synthetic")
+        self.psnr = self.milliseconds = None
         self._seed = 0
         self._fallback = stepper(method, self.faces)
         self._build()
@@ -47,24 +46,17 @@ class MaskingDemo:
         self.hole = w.Dropdown(options=[*KINDS, DRAWN], description="Hole", style=wide)
         self.again = w.Button(description="Another hole", tooltip="Draw another hole of this kind")
         self.clear = w.Button(description="Clear", tooltip="Remove the hole")
-        self.upload = w.FileUpload(accept="image/*", multiple=False, description="Your photo")
-        self.eyes = w.Text(placeholder="x,y,x,y", description="Eyes", style=wide)
-        self.use_eyes = w.Button(description="Use these eyes")
-        self.preview = w.HTML()
-        self.by_hand = w.VBox([self.preview, w.HBox([self.eyes, self.use_eyes], layout=w.Layout(flex_flow="row wrap"))],
-                              layout=w.Layout(display="none"))
-        self.message, self.result = w.HTML(), w.HTML()
+        self.upload = Upload(self.size, self._take)
+        self.result = w.HTML()
         self.canvas = _canvas_class()(size=self.size, colour=_css(HOLE), demo=key(self._fallback))
         self.face.observe(self._choose_face, "value")
         self.hole.observe(self._choose_hole, "value")
         self.again.on_click(self._another)
         self.clear.on_click(lambda _: setattr(self.canvas, "mask", "0" * self.size**2))
-        self.upload.observe(self._receive, "value")
-        self.use_eyes.on_click(lambda _: self._place(self.eyes.value))
         self.canvas.observe(lambda _: self._complete(), "mask")
         row = w.Layout(flex_flow="row wrap", align_items="flex-start")
-        self.live = w.VBox([w.HBox([self.face, self.upload], layout=row),
-                            w.HBox([self.hole, self.again, self.clear], layout=row), self.message, self.by_hand,
+        self.live = w.VBox([w.HBox([self.face, self.upload.button], layout=row),
+                            w.HBox([self.hole, self.again, self.clear], layout=row), self.upload.rest,
                             w.HBox([self.canvas, self.result], layout=row)])
         self.live.add_class("facelib-live")
 
@@ -124,38 +116,9 @@ class MaskingDemo:
             return "No hole yet: choose one, or paint on the face."
         return _caption(float(self.mask.mean()), self.psnr, self.milliseconds)
 
-    def _say(self, text, by_hand=False):
-        self.message.value = f'<p role="alert">{html.escape(text)}</p>' if text else ""
-        self.by_hand.layout.display = None if by_hand else "none"
-
-    def _receive(self, change):
-        from facelib.data.images import DecodeError, decode
-        files = _uploaded(change["new"])
-        if not files:
-            return
-        name, content = files[-1]
-        try:
-            self.photo = (name, decode(io.BytesIO(content), name=name))
-        except DecodeError as error:
-            self._say(str(error))
-            return
-        self._place()
-
-    def _place(self, eyes=None):
-        """Align the uploaded photo, by the eyes found in it or by `eyes`, "x,y,x,y" in its pixels, and show it."""
-        from facelib.data import align
-        name, photo = self.photo
-        self._say(f"Looking for the face in {name} ...")
-        try:
-            given = None if eyes is None else _numbers(eyes)
-            face = align.align(photo, self.size, eyes=given)
-        except (ValueError, ImportError) as error:
-            reason = f"No face was found in {name}" if isinstance(error, align.NoFaceError) else str(error)
-            self.preview.value = _ruled(photo, name)
-            self._say(f"{reason}. Read the middles of both eyes off the rulers and type them as x,y,x,y.", by_hand=True)
-            return
-        self.faces = torch.cat([self.faces, face.tensor()])
-        self._say("")
+    def _take(self, name, face):
+        """Show a photograph's face, float (1, 3, size, size)."""
+        self.faces = torch.cat([self.faces, face])
         self.face.options = [*self.face.options, (name, len(self.faces) - 1)]
         self.face.value = len(self.faces) - 1
 
@@ -227,47 +190,5 @@ def _timed(method, image, mask):
     return completed, (time.perf_counter() - start) * 1000
 
 
-def _tensor_of(faces, size):
-    if faces is None:
-        from facelib.data import load_faces
-        faces = load_faces("synthetic", size=size)
-    if isinstance(faces, FaceData):
-        faces = faces.test.tensor(slice(0, 6))
-    if not torch.is_tensor(faces) or tuple(faces.shape[1:]) != (3, size, size) or not len(faces):
-        got = tuple(faces.shape) if torch.is_tensor(faces) else type(faces).__name__
-        raise ValueError(f"faces must be a FaceData with test faces or a float tensor (B, 3, {size}, {size}) in "
-                         f"[-1, 1], got {got}; load them with size={size}")
-    return faces.float().cpu()
-
-
-def _uploaded(value):
-    """FileUpload's value -> [(name, bytes)]: a dict by name in ipywidgets 7, a tuple of dicts in 8."""
-    if isinstance(value, dict):
-        return [(name, bytes(file["content"])) for name, file in value.items()]
-    return [(file["name"], bytes(file["content"])) for file in value]
-
-
-def _numbers(text):
-    try:
-        values = [float(v) for v in text.replace(";", ",").split(",")]
-    except ValueError:
-        values = []
-    if len(values) != 4:
-        raise ValueError(f"Eyes must be four numbers x,y,x,y in pixels of the photo, got {text!r}")
-    return values
-
-
 def _css(colour):
     return "rgb({}, {}, {})".format(*(round((c + 1) * 127.5) for c in colour))
-
-
-def _ruled(photo, name):
-    """The photo between rulers in its own pixels, so that a reader can tell where the eyes are."""
-    fig = need("matplotlib.figure").Figure(figsize=(5, 5 * photo.height / photo.width + 0.5), dpi=100,
-                                           layout="constrained")
-    axes = fig.subplots()
-    axes.imshow(photo)
-    axes.grid(alpha=0.4)
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png")
-    return img(buffer.getvalue(), f"{name}, {photo.width} by {photo.height} pixels, with rulers", "max-width:100%")
