@@ -1,14 +1,17 @@
 """How good a face is: distortion, perception, identity and attributes. Higher is better for PSNR, SSIM and agreement.
+And how well latents keep factors apart: `mig`, `dci`.
 
 Distortion (`psnr`, `ssim`, `ms_ssim`, `l1`) compares pixels and gives one figure per image, over the whole picture or
 over the hole only. Perception (`frechet_distance`, `kernel_distance`) compares two sets of faces in the feature space
 of a judge. Blau and Michaeli (2018) prove that one is paid for with the other: always report both.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from facelib import masks
+from facelib.extras import need
 
 DATA_RANGE = 2.0  # images run from -1 to 1
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # Wang et al. 2004, section III-C
@@ -211,3 +214,81 @@ def attribute_agreement(logits_a, logits_b):
     """
     _rows(logits_a, logits_b, "attribute logits")
     return ((logits_a > 0) == (logits_b > 0)).float().mean(1)
+
+
+def _latents_and_factors(latents, factors):
+    """Check them; as float64 arrays (N, d) and (N, K), the factors without those that never change."""
+    latents, factors = (torch.as_tensor(x).detach().to("cpu", torch.float64).numpy() for x in (latents, factors))
+    if latents.ndim != 2 or factors.ndim != 2 or len(latents) != len(factors) or not latents.shape[1]:
+        raise ValueError(f"latents must be (N, d) and factors (N, K), one row per image, got {latents.shape} and {factors.shape}")
+    if not (np.isfinite(latents).all() and np.isfinite(factors).all()):
+        raise ValueError("latents or factors hold NaN or infinite values; look at the images they come from")
+    factors = factors[:, np.ptp(factors, axis=0) > 0]
+    if not factors.shape[1] or len(latents) < 20:
+        raise ValueError(f"disentanglement is measured over images that differ in their factors, 20 or more, got {len(latents)} "
+                         f"images and {factors.shape[1]} factors that change")
+    return latents, factors
+
+
+def _binned(values, bins):
+    """Each column of (N, d) as whole numbers below `bins`, by quantiles: alike values stay together."""
+    edges = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1], axis=0)
+    columns = [np.searchsorted(np.unique(edge), column, side="right") for edge, column in zip(edges.T, values.T, strict=True)]
+    return np.stack(columns, 1)
+
+
+def _entropy(shares):
+    """Of shares that sum to 1 along the last axis, in nats."""
+    return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(-1)
+
+
+def mig(latents, factors, bins=20):
+    """Mutual information gap, in [0, 1]: is each factor in one latent, and in no other (Chen et al. 2018, eq. 6)?
+
+    For each factor, the mutual information with the latent that tells most of it minus that with the second, divided by
+    the factor's entropy; the mean over the factors. latents: (N, d), factors: (N, K), tensors or arrays, of the same N
+    images. Both are put into `bins` bins of equal numbers of images, so what is measured does not depend on their scale;
+    of few images every mutual information is told too high, the gap less so: compare figures of one N. A latent that
+    never changes tells nothing; a factor that never does is left out. 1 needs as many independent factors as bins allow
+    to be told apart. Raises ValueError for other shapes, values that are not finite, under 20 images, or no factor that
+    changes.
+    """
+    latents, factors = (_binned(x, bins) for x in _latents_and_factors(latents, factors))
+    gaps = []
+    for factor in factors.T:
+        own, told = _entropy(np.bincount(factor, minlength=bins) / len(factor)), [0.0]
+        for latent in latents.T:
+            joint = np.bincount(latent * bins + factor, minlength=bins * bins).reshape(bins, bins) / len(factor)
+            told.append(own + _entropy(joint.sum(1)) - _entropy(joint.ravel()))
+        second, first = np.sort(told)[-2:]
+        gaps.append((first - second) / own if own else 0.0)
+    return float(np.mean(gaps))
+
+
+def dci(latents, factors, seed=0):
+    """Disentanglement, completeness and informativeness -> a dict of the three, each 1 at best (Eastwood and Williams 2018).
+
+    A random forest learns each factor from the latents, on three quarters of the images; how much of its splits each latent
+    earns gives the importances R (d, K). disentanglement: 1 - the entropy of a latent's row of R in base K, over latents by
+    their share of R: does a latent tell of one factor only? completeness: 1 - the entropy of a factor's column in base d,
+    mean over factors: does one latent tell all of it? informativeness: R^2 of the forests on the other quarter, at least 0,
+    mean over factors (the paper gives the error). Read the first two only where the third is well above 0.
+
+    latents: (N, d), factors: (N, K), d and K at least 2. seed: of the forests and the split. Raises ValueError as `mig`.
+    """
+    latents, factors = _latents_and_factors(latents, factors)
+    (n, d), k = latents.shape, factors.shape[1]
+    if min(d, k) < 2:
+        raise ValueError(f"dci tells latents apart, and factors, and needs 2 or more of each, got {d} and {k}")
+    order = np.random.default_rng(seed).permutation(n)
+    train, test = order[n // 4:], order[:n // 4]
+    forest, found, right = need("sklearn.ensemble").RandomForestRegressor, np.zeros((d, k)), np.zeros(k)
+    for j, factor in enumerate(factors.T):
+        fitted = forest(20, min_samples_leaf=5, random_state=seed).fit(latents[train], factor[train])
+        found[:, j] = fitted.feature_importances_
+        right[j] = 1 - np.square(fitted.predict(latents[test]) - factor[test]).mean() / max(factor[test].var(), 1e-12)
+    whole = found.sum(1, keepdims=True)
+    rows = 1 - _entropy(found / np.where(whole > 0, whole, 1)) / np.log(k)
+    columns = np.where(found.sum(0) > 0, 1 - _entropy(found.T) / np.log(d), 0)
+    return {"disentanglement": float((rows * whole[:, 0]).sum() / max(whole.sum(), 1e-12)),
+            "completeness": float(columns.mean()), "informativeness": float(right.clip(0).mean())}

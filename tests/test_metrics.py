@@ -289,3 +289,82 @@ def test_frechet_rises_under_distortion(distort, features, faces):
     distances = [metrics.frechet_distance(a, features(test))]
     distances += [metrics.frechet_distance(a, features(distort(test, level))) for level in LEVELS[distort]]
     assert all(low < high for low, high in zip(distances, distances[1:], strict=False)), distances
+
+
+# ------------------------------------------------------------------------------------------------ latents and factors
+
+def factors_of(n=300, seed=0):
+    """Five independent factors, the last one yes or no, (n, 5)."""
+    factors = torch.rand(n, 5, generator=torch.Generator().manual_seed(seed))
+    factors[:, 4] = (factors[:, 4] > 0.6).float()
+    return factors
+
+
+def rotated(latents, seed=0):
+    d = latents.shape[1]
+    return latents @ torch.linalg.qr(torch.randn(d, d, generator=torch.Generator().manual_seed(seed)))[0]
+
+
+def test_disentanglement_of_factors_in_another_order_is_nearly_perfect():
+    factors = factors_of()
+    latents = 3 - 2 * factors[:, [3, 1, 4, 0, 2]]
+    assert metrics.mig(latents, factors) > 0.75
+    assert all(value > 0.99 for value in metrics.dci(latents, factors).values())
+
+
+def test_mig_by_hand():
+    """Two latents, of which one tells a factor of four values, and the other half of it: the gap is one bit of two."""
+    factor = np.arange(400) % 4
+    latents = np.stack([factor, factor // 2], 1)
+    assert metrics.mig(latents, factor[:, None]) == pytest.approx(0.5)
+    assert metrics.mig(latents[:, :1], factor[:, None]) == pytest.approx(1)             # nothing else tells of it
+    assert metrics.mig(latents[:, [0, 0]], factor[:, None]) == pytest.approx(0)         # two tell the same
+    assert metrics.mig(latents, np.stack([factor, factor * 0], 1)) == pytest.approx(0.5)        # what never changes is left out
+
+
+def test_a_rotation_mixes_latents_but_loses_nothing():
+    factors = factors_of()
+    mixed = rotated(factors)
+    assert metrics.mig(mixed, factors) < 0.4 * metrics.mig(factors, factors)
+    found = metrics.dci(mixed, factors)
+    assert found["disentanglement"] < 0.7 and found["completeness"] < 0.7 and found["informativeness"] > 0.8
+
+
+def test_noise_tells_nothing():
+    factors, noise = factors_of(), torch.randn(300, 5, generator=torch.Generator().manual_seed(1))
+    assert metrics.mig(noise, factors) < 0.03
+    assert all(value < 0.05 for value in metrics.dci(noise, factors).values())
+
+
+def test_latents_that_never_change_tell_nothing():
+    constant = torch.ones(300, 5)
+    assert metrics.mig(constant, factors_of()) == pytest.approx(0, abs=1e-9)
+    assert metrics.dci(constant, factors_of()) == {"disentanglement": 0, "completeness": 0, "informativeness": 0}
+
+
+def test_dci_by_hand():
+    """One latent that tells both of two factors, and one that tells nothing: complete, but not disentangled."""
+    both = torch.arange(600) % 4
+    factors = torch.stack([both % 2, both // 2], 1).float()
+    latents = torch.stack([both.float(), torch.zeros(600)], 1)
+    found = metrics.dci(latents, factors)
+    assert found["disentanglement"] == pytest.approx(0, abs=0.05) and found["completeness"] == pytest.approx(1)
+    assert found["informativeness"] > 0.99 and found == metrics.dci(latents, factors)
+    wide = metrics.dci(torch.stack([factors[:, 0], factors[:, 0] * 2, factors[:, 1]], 1), factors)
+    assert wide["disentanglement"] == pytest.approx(1, abs=0.01) and wide["completeness"] < 0.9
+
+
+@pytest.mark.parametrize("metric", [metrics.mig, metrics.dci])
+def test_latents_and_factors_are_checked(metric):
+    factors = factors_of(40)
+    with pytest.raises(ValueError, match=r"one row per image, got \(39, 5\) and \(40, 5\)"):
+        metric(factors[1:], factors)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        metric(factors / 0, factors)
+    with pytest.raises(ValueError, match="20 or more, got 10 images"):
+        metric(factors[:10], factors[:10])
+    with pytest.raises(ValueError, match="got 40 images and 0 factors that change"):
+        metric(factors, torch.ones(40, 2))
+    if metric is metrics.dci:
+        with pytest.raises(ValueError, match="2 or more of each, got 1 and 5"):
+            metric(factors[:, :1], factors)
