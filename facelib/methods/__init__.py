@@ -15,6 +15,7 @@ METHODS = {
     "predictor": "facelib.methods.predictor:Predictor",
     "sr_gan": "facelib.methods.sr_gan:SRGAN",
     "sr_regression": "facelib.methods.sr_regression:SRRegression",
+    "stgan": "facelib.methods.stgan:STGAN",
     "vae": "facelib.methods.vae:VAE",
 }
 
