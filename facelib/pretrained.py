@@ -84,12 +84,12 @@ def start(method, name):
     """Let a new `method` begin with what published weights, or a run folder, know -> how many of its tensors that were.
 
     Every tensor that has the name and the number of axes of one of theirs takes its values over; of a larger one only the
-    corner, the rest stays as it was drawn: a generator that gets codes behind its noise begins as one without them.
-    Raises ValueError where nothing fits.
+    corner, the rest stays as it was drawn: a generator that gets codes behind its noise begins as one without them. A network
+    that `method` has borrowed stays as it is. Raises ValueError where nothing fits.
     """
     theirs, found = load(name).state_dict(), 0
     for key, mine in method.state_dict().items():
-        theirs_too = theirs.get(key)
+        theirs_too = None if key.split(".")[0] in method.borrows else theirs.get(key)
         if theirs_too is not None and mine.is_floating_point() and theirs_too.ndim == mine.ndim:
             corner = tuple(slice(min(a, b)) for a, b in zip(mine.shape, theirs_too.shape, strict=True))
             mine[corner] = theirs_too[corner].to(mine)
@@ -144,7 +144,8 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None, note="
     tensors = {k: v for k, v in everything.items() if k.split(".")[0] in method.ships}
     if len(method.ships) == 1:                              # one network alone: FeatureNetwork's keys, not Judges'
         tensors = {k.removeprefix(f"{method.ships[0]}."): v for k, v in tensors.items()}
-    too_large = [k for k, v in tensors.items() if v.is_floating_point() and not v.half().isfinite().all()]
+    too_large = [k.removesuffix(weights.SCALE) for k, v in weights.packed(tensors).items()
+                 if v.is_floating_point() and not v.isfinite().all()]
     if too_large:
         raise ValueError(f"these weights are not finite as float16: {too_large[:3]}; the run has diverged")
 
@@ -155,11 +156,24 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None, note="
             "images_seen": state["step"] * about["batch_size"], "hardware": hardware(),
             "wall_time_minutes": round(_seconds(Path(run) / "log.jsonl") / 60, 1), "commit": _commit(),
             "metrics": metrics or {}, "licence": licence,
-            **({"generator": {"name": config.generator, "sha256": weights.card(config.generator)["sha256"]}}
-               if method.borrows else {}), **({"note": note} if note else {}),
+            **({"generator": _lender(method, config, everything)} if method.borrows else {}), **({"note": note} if note else {}),
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
                          "facelib": facelib.__version__}}
     return weights.write(name, tensors, card, weights.FOLDER)
+
+
+def _lender(method, config, tensors):
+    """What a card says of the generator that a run borrowed. ValueError unless the very same has been published."""
+    name = config.generator
+    if name not in weights.names():
+        raise ValueError(f"the run borrowed its generator from {name!r}, which is not published (there are: "
+                         f"{', '.join(weights.names()) or 'none'}); publish that, and train with its name as --generator")
+    lender = load_pretrained(name)
+    for mine, theirs in method.borrows.items():
+        if not all(torch.equal(tensors[f"{mine}.{k}"], v) for k, v in getattr(lender, theirs).state_dict().items()):
+            raise ValueError(f"the run borrowed another generator than that of the weights {name} as they are now; train again "
+                             f"with --generator {name}")
+    return {"name": name, "sha256": lender.card["sha256"]}
 
 
 def hardware(device=None):

@@ -1,5 +1,6 @@
 """The networks that look at faces, the perceptual loss, and published weights with their cards."""
 
+import hashlib
 import json
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -143,17 +144,54 @@ def test_load_gives_a_frozen_network_with_its_card(shelf):
         features.load("judge_attr")
 
 
-def test_weights_are_half_floats_that_come_back_as_floats(tmp_path, monkeypatch):
+def test_matrices_are_kept_as_int8_with_a_scale_for_each_channel(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
-    tensors = {"w": torch.randn(64, 3), "steps": torch.tensor(7), "strided": torch.randn(4, 6).t()}
+    generator = torch.Generator().manual_seed(0)
+    tensors = {"w": torch.randn(64, 16, 3, 3, generator=generator) * torch.logspace(-4, 2, 64).view(-1, 1, 1, 1),
+               "bias": torch.randn(64, generator=generator), "steps": torch.tensor(7), "none": torch.zeros(0, 5),
+               "strided": torch.randn(4, 6, generator=generator).t(), "zero": torch.zeros(3, 5), "alone": torch.tensor(0.3)}
+    tensors["zero"][1, 2] = -1e-9                                     # less than the least scale
+    kept = weights.packed(tensors)
+    assert {k: v.dtype for k, v in kept.items()} == {
+        "w": torch.int8, "w:scale": torch.float16, "bias": torch.float16, "steps": torch.int64, "none": torch.int8,
+        "none:scale": torch.float16, "strided": torch.int8, "strided:scale": torch.float16, "zero": torch.int8,
+        "zero:scale": torch.float16, "alone": torch.float16}
+    assert kept["w:scale"].shape == (64,) and kept["strided"].shape == (6, 4)
+    assert (kept["w"].int().abs().amax((1, 2, 3)) >= 124).all()         # every channel uses the whole range
+
     path = weights.write("w", tensors, {"method": "none"}, tmp_path)
     back, card = weights.read("w")
     assert card == {"name": "w", "method": "none", "bytes": path.stat().st_size, "sha256": card["sha256"]}
-    assert path.stat().st_size < 64 * 3 * 2 + 24 * 2 + 8 + 400
-    assert torch.equal(back["w"], tensors["w"].half().float()) and back["w"].dtype == torch.float32
-    assert torch.equal(back["strided"], tensors["strided"].half().float())
-    assert back["steps"] == 7 and back["steps"].dtype == torch.int64
-    assert weights.names() == ["w"]
+    assert weights.names() == ["w"] and list(back) == list(tensors)
+    assert all(v.dtype == torch.float32 for k, v in back.items() if k != "steps") and back["steps"] == 7
+    for name in ("w", "strided"):
+        scale = tensors[name].abs().flatten(1).amax(1) / 127
+        wrong = (back[name] - tensors[name]).abs().flatten(1).amax(1)
+        # Half a step, and what the scale loses as a half float, 2^-11 of it (2^-25 of a tiny one), for each of 127 steps.
+        assert (wrong <= scale * (0.5 + 128 * 2 ** -11) + 128 * 2 ** -25).all() and (wrong > 0).any()
+    assert torch.equal(back["bias"], tensors["bias"].half().float()) and not back["zero"].any()
+
+
+def test_int8_halves_the_file_and_old_files_of_half_floats_are_still_read(tmp_path, monkeypatch):
+    from safetensors.torch import save
+
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    tensors = {f"layers.{i}": torch.randn(64, 32, 4, 4, generator=torch.Generator().manual_seed(i)) for i in range(4)}
+    half = save({k: v.half() for k, v in tensors.items()})
+    path = weights.write("old", tensors, {"method": "none"}, tmp_path)
+    assert 0.49 < path.stat().st_size / len(half) < 0.52
+    path.write_bytes(half)
+    card = {**weights.card("old"), "sha256": hashlib.sha256(half).hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(card))
+    back, _ = weights.read("old")
+    assert all(torch.equal(back[k], v.half().float()) for k, v in tensors.items()) and len(back) == 4
+
+
+def test_packing_twice_changes_nothing_more():
+    """Weights that were read can be published again."""
+    tensors = {"w": torch.randn(8, 9, generator=torch.Generator().manual_seed(0))}
+    once = weights.unpacked(weights.packed(tensors))
+    torch.testing.assert_close(weights.unpacked(weights.packed(once))["w"], once["w"], atol=0, rtol=1e-3)
 
 
 def test_changed_or_cut_weights_are_refused(shelf):
