@@ -58,7 +58,8 @@ def test_published_weights_come_back_with_their_card(runs, shelf):
 
     method = load_pretrained("mine")
     image, mask = image_and_mask()
-    torch.testing.assert_close(method.complete(image, mask), load_run(runs / "glcic").complete(image, mask), atol=0.02, rtol=0)
+    wrong = (method.complete(image, mask) - load_run(runs / "glcic").complete(image, mask)).abs()
+    assert wrong.max() < 0.1 and wrong.mean() < 0.004                             # of [-1, 1]: the rounding of int8
     assert not method.training and method.cfg == GLCIC.presets["smoke"]           # tuples are tuples again
     for key, value in method.G.state_dict().items():                              # fine-tuning starts from the average
         assert torch.equal(value, method.G_ema.state_dict()[key])
