@@ -111,7 +111,8 @@ class Directions(nn.Module):
             yy, yz = accelerator.reduce(yy, "sum"), accelerator.reduce(yz, "sum")
         self.yy += yy
         self.yz += yz
-        ridge = 1e-3 * self.yy.diagonal().mean() * torch.eye(len(self.yy)).to(self.yy)    # an attribute nobody has leads nowhere
+        ridge = 1e-3 * self.yy.diagonal().mean() * torch.eye(len(self.yy)).to(self.yy)    # an attribute nobody has leads nowhere,
+        ridge[0, 0] = 0                                                                   # and the mean stays the mean
         self.found.copy_(2 * torch.linalg.solve(self.yy + ridge, self.yz)[1:])
 
 
@@ -264,7 +265,7 @@ class Predictor(Method):
     @property
     def attributes(self):
         """What `edit` and `move` can change: the attributes that directions were found for, and the generator's codes."""
-        known = self.directions.found.norm(dim=1) > 0
+        known = self.directions.found.norm(dim=1) > 1e-3                # less is what rounding leaves of one that nobody has
         return [name for name, there in zip(ATTRIBUTES, known.tolist(), strict=True) if there] + self.layout.codes
 
     def move(self, vector, attribute, amount):
