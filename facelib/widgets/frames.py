@@ -74,8 +74,9 @@ def page(frames, rows, label, step, note=""):
     """The stepper: HTML that needs no kernel and no other host.
 
     frames: for each face a list of steps; a step is a dict of part -> (text alternative, data URL), with "kind", the
-    step's short name, and "text", what is said below. rows: rows of (part, name under it). label: the whole thing's
-    accessible name. step: what one step is called, for example "hole". note: HTML that stands above.
+    step's short name, and "text", what is said below; a part that it lacks is as in the face's first step. rows: rows of
+    (part, name under it). label: the whole thing's accessible name. step: what one step is called, for example "hole".
+    note: HTML that stands above.
     """
     first, data = frames[0][0], json.dumps(frames).replace("</", "<\\/")
     shown = "".join('<div class="facelib-row">' + "".join(

@@ -5,7 +5,7 @@ for (const box of document.querySelectorAll("[data-facelib-stepper]:not([data-re
   const slider = box.querySelector("input");
   let face = 0, hole = 0;
   const show = () => {
-    const frame = frames[face][hole];
+    const frame = { ...frames[face][0], ...frames[face][hole] }; // what a step leaves out is as in the first
     for (const picture of box.querySelectorAll("img")) {
       [picture.alt, picture.src] = frame[picture.dataset.part];
     }
