@@ -146,3 +146,24 @@ def test_painted_faces_are_stepped_through_in_their_chapter(visit, width):
     assert [part.get_attribute("src") for part in parts] == before
     right = [part.bounding_box()["x"] + part.bounding_box()["width"] for part in parts]
     assert max(right) <= WIDTHS[width][0] and not errors
+
+
+@pytest.mark.skipif("book/recovery.html" not in PAGES, reason="book/recovery.html has not been built")
+@pytest.mark.parametrize("width", WIDTHS)
+def test_edited_faces_are_stepped_through_in_their_chapter(visit, width):
+    """The page has no kernel: the latent editor must hide itself and leave its stepper, which works."""
+    page, errors, _ = visit("book/recovery.html", width)
+    box = page.get_by_role("group", name="Faces edited beforehand")
+    assert box.is_visible() and "open the chapter in Colab" in box.inner_text()
+    assert not page.locator(".facelib-latents:visible, .widget-slider:visible").count(), "controls that do nothing are on show"
+    before, after = (box.locator(f'[data-part="{part}"]') for part in ("before", "after"))
+    first, same = before.get_attribute("src"), after.get_attribute("src")
+    box.get_by_role("button", name="Next edit").click()
+    assert after.get_attribute("src") != same and before.get_attribute("src") == first
+    assert "Smiling -2" in box.inner_text() and after.get_attribute("alt") == "Face 1 with Smiling -2"
+    box.get_by_role("button", name="Previous edit").press("Enter")
+    assert after.get_attribute("src") == same
+    box.get_by_role("button", name="Next face").click()
+    assert before.get_attribute("src") != first and "Face 2" in box.inner_text()
+    right = [part.bounding_box()["x"] + part.bounding_box()["width"] for part in (before, after)]
+    assert max(right) <= WIDTHS[width][0] and not errors

@@ -21,8 +21,8 @@ SAMPLE = -1                 # not a face that was given, but one drawn from the 
 STRIP = (-2, -1, 0, 1, 2)   # of an attribute; of a continuous code the halves of these
 STEPS = 100                 # of the search that Refine starts
 GRID = 0.05                 # between two places of a slider
-NOTE = ('<p class="facelib-note">This page has no Python behind it, so these faces, which are nobody\'s, were edited '
-        "beforehand. To move the sliders yourself, open the chapter in Colab or in Jupyter and run its cells.</p>")
+NOTE = ('<p class="facelib-note">This page has no Python behind it, so these faces were edited beforehand. To move the '
+        "sliders yourself, open the chapter in Colab or in Jupyter and run its cells.</p>")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class LatentEditor:
         size = method.generate(method.draw_latents(1)).shape[-1]
         self.faces = faces_of(faces, size, "generated")
         named = [name for name in self.names if name not in method.layout.codes]
-        self._fallback = stepper(method, self.faces, named or self.names)
+        self._fallback = stepper(method, self.faces, (named or self.names)[:len(NAMED)])
         self._build(size, seed, spread)
         self._begin()
 
