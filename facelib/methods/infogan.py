@@ -14,18 +14,21 @@ as the decoder of a VAE and stays anchored to real faces as in `dcgan`; what cod
 needs no codes any more and would whisper them, in patterns that Q can read and nobody sees: see `InfoGAN.assign`.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from facelib import losses
+from facelib.extras import need
 from facelib.features import PerceptualLoss
 from facelib.latents import Layout
 from facelib.layers import Encoder, Generator, Whitening, downs
 from facelib.train import Method, frozen
 
 RECOVERIES = ("none", "trunk", "joint")
+RECENT = 1024           # latents of real images, whose clusters the classes begin as
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ class InfoGANConfig:
             raise ValueError(f"recovery must be one of {', '.join(RECOVERIES)}, got {self.recovery!r}")
         if any(self.steps[:2]) and not self.anchor:
             raise ValueError("the autoencoder and encoder phases need an encoder: set anchor above 0, or their steps to 0")
+        if self.anchor and self.steps[1] * self.batch_size < RECENT:
+            raise ValueError(f"with an anchor the encoder phase must see {RECENT} images, so that classes can begin as clusters "
+                             f"of them: set steps[1] to {math.ceil(RECENT / self.batch_size)} or more, got {self.steps[1]}")
         if self.anchor and self.latents != "normal":
             raise ValueError('a VAE has normal latents: set latents="normal", or anchor to 0')
         if self.d_updates < 1:
@@ -109,13 +115,14 @@ class InfoGAN(Method):
     Config = InfoGANConfig
     presets = {
         "seed": InfoGANConfig(),
-        "digits": InfoGANConfig(z_dim=32, width=16, d_width=16, batch_norm=False, r1=0.2, latents="normal",
-                                steps=(0, 0, 0, 6000), batch_size=64, lr=5e-4, d_lr=5e-4, ema_decay=0.998),
+        "digits": InfoGANConfig(size=16, z_dim=16, latents="normal", width=16, d_width=16, d_features=64, batch_norm=False,
+                                r1=0.2, d_noise=0.1, d_noise_half=2000, steps=(1500, 100, 200, 4000), batch_size=64, lr=3e-4,
+                                d_lr=1e-3, noise=0.6, anchor=1.0, ema_decay=0.998),
         "book": InfoGANConfig(size=64, z_dim=100, continuous=5, latents="normal", width=48, d_width=32, d_features=64,
                               batch_norm=False, r1=0.5, steps=(0, 1500, 400, 15000), batch_size=32, lr=1.5e-4,
                               d_lr=8e-4, anchor=5.0, perceptual=0.3),
         "smoke": InfoGANConfig(z_dim=16, width=8, d_width=8, d_features=16, batch_norm=False, latents="normal", r1=0.1,
-                               steps=(12, 4, 4, 12), batch_size=8, lr=1e-3, d_lr=1e-3, anchor=1.0, ema_decay=0.9),
+                               steps=(12, 128, 4, 12), batch_size=8, lr=1e-3, d_lr=1e-3, anchor=1.0, ema_decay=0.9),
     }
     ema = ("G",)
     ships = ("G_ema", "D", "Q")
@@ -130,7 +137,8 @@ class InfoGAN(Method):
             self.opt_AE = torch.optim.Adam([*self.G.parameters(), *self.E.parameters()], cfg.start_lr, betas=(0.9, 0.99))
             self.opt_E = torch.optim.Adam(self.E.parameters(), cfg.start_lr, betas=(0.9, 0.99))
             self.whitening = Whitening(cfg.z_dim)
-            self.scalars["begun"] = False
+            self.register_buffer("recent", torch.zeros(RECENT, cfg.z_dim))      # latents of faces that E found last
+            self.scalars |= {"whitened": not cfg.steps[0], "assigned": False}
             trained += self.E.parameters()
         if cfg.recovery == "trunk":
             self.R = nn.Linear(cfg.d_features, cfg.z_dim)
@@ -196,6 +204,9 @@ class InfoGAN(Method):
 
     def step(self, batch, phase):
         cfg, image = self.cfg, batch["image"]                                             # (B, 3, H, W)
+        if self.scalars.get("whitened") is False and phase != "autoencoder":
+            self.whitening.fold([self.E], [self.G, self.G_ema], self.accelerator)
+            self.scalars["whitened"] = True
         if phase in ("autoencoder", "encoder"):
             with self.autocast():
                 found, mean, log_var = self.encoded(image)
@@ -203,12 +214,11 @@ class InfoGAN(Method):
             self.update(loss, self.opt_AE if phase == "autoencoder" else self.opt_E)
             if phase == "autoencoder":
                 self.whitening.follow(found[:, :cfg.z_dim])
+            self.recent.copy_(torch.cat([self.recent, mean.detach()])[-RECENT:])
             return log
-        if self.scalars.get("begun") is False:
-            if cfg.steps[0]:
-                self.whitening.fold([self.E], [self.G, self.G_ema], self.accelerator)
+        if self.scalars.get("assigned") is False:
             self.assign()
-            self.scalars["begun"] = True
+            self.scalars["assigned"] = True
 
         for _ in range(cfg.d_updates):
             log = self.discriminate(image)
@@ -218,30 +228,32 @@ class InfoGAN(Method):
         return log
 
     def assign(self):
-        """Give the codes those directions of z along which G's images change most, and take them from z and from E.
+        """Give the codes what z says of the images most plainly, and take it from z and from E.
 
-        A continuous code gets one, a categorical one three, in which its classes are points spread like N(0, 1). The
-        directions are the first eigenvectors of the mean of J^T J, J the Jacobian of G's images weighted to their middle:
-        the images stay what they were, but the codes are visible from the first step on. Ours; after Harkonen et al.
-        2020, who look for such directions in a finished GAN.
+        The classes of a categorical code begin as the clusters of the latents that E finds of real images (k-means), the
+        continuous codes as the directions along which G's images change most: the first eigenvectors of the mean of J^T J,
+        J the Jacobian of images weighted to their middle. The images stay what they were, but their codes are visible from
+        the first step on. Ours; after Harkonen et al. 2020, who look for directions in a finished GAN.
         """
         cfg, d = self.cfg, self.cfg.z_dim
-        generator = torch.Generator().manual_seed(cfg.size)
         device = next(self.G.parameters()).device
+        rest, columns = torch.eye(d, device=device), []                 # what is left for z: a projection
+        for k in cfg.categorical:
+            latents = (self.recent @ rest).cpu().double().numpy()
+            tries = [need("scipy.cluster.vq").kmeans2(latents, k, minit="++", seed=seed) for seed in range(10)]
+            found = min(tries, key=lambda found: ((latents - found[0][found[1]]) ** 2).sum())[0]
+            centres = torch.from_numpy(found).to(rest)
+            columns.append(centres.T)
+            rest = rest - self._onto(torch.linalg.svd((centres - centres.mean(0)).T)[0][:, :k - 1])
+        generator = torch.Generator().manual_seed(cfg.size)
         vector = self.layout.draw(512, generator).to(device).requires_grad_()
         line = torch.linspace(-1.5, 1.5, cfg.size).square().neg().exp()
         probe = torch.randn(512, 3, cfg.size, cfg.size, generator=generator) * torch.outer(line, line)
         (slope,) = torch.autograd.grad((self.G(vector) * probe.to(device)).sum(), vector)
-        axes = torch.linalg.eigh(slope[:, :d].T @ slope[:, :d])[1].flip(1)                # (d, d), the strongest first
-        columns, used = [], cfg.continuous
-        for k in cfg.categorical:
-            points = torch.randn(k, min(3, k - 1), generator=generator)
-            points = points - points.mean(0)
-            points = torch.linalg.qr(points)[0].to(device) * k ** 0.5                     # mean 0, covariance 1
-            columns.append(axes[:, used:used + points.shape[1]] @ points.T)
-            used += points.shape[1]
-        columns.append(axes[:, :cfg.continuous] * 3 ** 0.5)             # uniform in [-1, 1] has the variance 1/3
-        rest = torch.eye(d, device=device) - axes[:, :used] @ axes[:, :used].T
+        slope = slope[:, :d] @ rest
+        axes = torch.linalg.eigh(slope.T @ slope)[1].flip(1)[:, :cfg.continuous]
+        columns.append(axes * 3 ** 0.5)                                 # uniform in [-1, 1] has the variance 1/3
+        rest = rest - self._onto(axes)
         with torch.no_grad():
             for network in (self.G, self.G_ema):
                 weight = network.first.weight
@@ -249,6 +261,11 @@ class InfoGAN(Method):
                 weight[:, :d] = weight[:, :d] @ rest
             self.E.vector.weight[:d] = rest @ self.E.vector.weight[:d]
             self.E.vector.bias[:d] = rest @ self.E.vector.bias[:d]
+
+    @staticmethod
+    def _onto(axes):
+        """The projection onto orthonormal columns (d, n) -> (d, d)."""
+        return axes @ axes.T
 
     def latents(self, image):
         """Latents of the prior, (B, length); with an anchor a quarter of them come from faces, the first of the batch."""
