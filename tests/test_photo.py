@@ -1,4 +1,6 @@
-"""Photographs: only the hole changes, nothing of what it hides counts, faces are enlarged, mistakes are said plainly."""
+"""Photographs: only the hole changes, nothing of what it hides counts, faces are enlarged or edited, mistakes are said."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from facelib import masks, metrics, resolution
 from facelib.data import to_uint8
 from facelib.data.align import NoFaceError, align
 from facelib.data.images import DecodeError
-from facelib.photo import complete_photo, upscale_photo
+from facelib.photo import complete_photo, edit_photo, edit_strip, upscale_photo
 
 MOUTH = (205, 130, 45, 35)         # x, y, width, height in the astronaut's photograph
 EYES = (202.4, 100.3, 247.2, 103.1)
@@ -213,3 +215,127 @@ def test_what_cannot_be_enlarged_is_said_plainly(photo, method, tmp_path):
     Image.fromarray(blots[:7, :7]).save(tmp_path / "tiny.png")
     with pytest.raises(DecodeError, match="tiny.png: too small, 7x7 pixels"):
         upscale_photo(tmp_path / "tiny.png", Bicubic())
+
+
+# -- a face edited -----------------------------------------------------------------------------------------------------
+
+class Edits:
+    """A method that edits: it adds `change`, a value or a picture, times the amount; without details it shows `own`."""
+
+    attributes = ["Smiling", "c_cat0"]
+
+    def __init__(self, change, own=0.0, size=64):
+        self.change, self.own, self.cfg, self.asked = torch.as_tensor(change), own, SimpleNamespace(size=size), []
+
+    def edit(self, image, attribute, amount=1.0, steps=0, details=True):
+        self.asked.append((tuple(image.shape), attribute, amount, steps, details))
+        return (image + amount * self.change).clamp(-1, 1) if details else torch.as_tensor(self.own).expand_as(image)
+
+
+def square(photo, eyes, size=64):
+    """Where in a photograph a face's square lies, bool (H, W), and each pixel's place in it, (2, H, W)."""
+    face = align(photo, size, eyes)
+    rows, columns = np.mgrid[:photo.height, :photo.width]
+    place = np.einsum("ij,jhw->ihw", face.matrix[:, :2], np.stack([columns, rows])) + face.matrix[:, 2, None, None]
+    return ((place > -0.5) & (place < size - 0.5)).all(0), place
+
+
+@pytest.mark.parametrize("details", [True, False])
+def test_an_edit_changes_the_face_and_nothing_around_it(photo, details):
+    inside, place = square(photo, EYES)
+    photo = photo.point(lambda level: 40 + level * 170 // 255)              # so that no level is cut off
+    before = np.asarray(photo).astype(int)
+    after = np.asarray(edit_photo(photo, Edits(0.1, own=0.6), "Smiling", 1, EYES, details=details)).astype(int)
+    assert after.shape == before.shape and np.array_equal(after[~inside], before[~inside])
+    middle = (np.abs(place - 31.5) < 16).all(0)
+    if details:
+        assert np.abs((after - before)[middle] - 0.1 * 127.5).max() < 0.51  # all of it, at every pixel: detail is untouched
+        assert np.abs(np.diff((after - before)[inside.any(1)][:, inside.any(0)], axis=0)).max() <= 3          # and no seam
+    else:
+        assert np.abs(after[middle] - 0.6 * 127.5 - 127.5).max() < 1        # the method's own face
+
+
+def test_an_edit_fades_towards_the_border(photo):
+    _, place = square(photo, EYES)
+    grey = np.full((512, 512, 3), 128, np.uint8)
+    change = np.asarray(edit_photo(grey, Edits(0.5), "Smiling", 1, EYES))[..., 0].astype(int) - 128
+    depth = 32 - np.abs(place - 31.5).max(0)                            # of a pixel in the square, in pixels of the crop
+    edge, middle = (change[(depth > low) & (depth < high)] for low, high in ((0, 1), (11, 32)))
+    assert edge.max() <= 4 and middle.min() >= 63
+    along = [change[(depth > d) & (depth < d + 1)].mean() for d in range(12)]
+    assert along == sorted(along)
+
+
+@pytest.mark.parametrize("scale", [1, 0.25, 3])
+def test_an_edit_lands_where_it_was_made(photo, scale):
+    """A spot at one place of the crop comes back at that place of the photograph, larger or smaller than the crop."""
+    spot = torch.zeros(1, 3, 64, 64)
+    spot[..., 40:44, 20:24] = 1
+    grey = Image.new("RGB", (round(512 * scale), round(512 * scale)), (100, 100, 100))
+    eyes = tuple((v + 0.5) * scale - 0.5 for v in EYES)
+    change = np.asarray(edit_photo(grey, Edits(spot), "Smiling", 1, eyes)).astype(float)[..., 0] - 100
+    _, place = square(grey, eyes)
+    middle = (place * change).sum((1, 2)) / change.sum()
+    assert np.abs(middle - (21.5, 41.5)).max() < 0.15                   # pixels of the crop
+    far = np.abs(place - np.array([21.5, 41.5])[:, None, None]).max(0) > 6
+    assert np.abs(change[far]).max() <= 4
+
+
+def test_no_edit_gives_the_photograph_back(photo, tmp_path):
+    photo.save(tmp_path / "photo.png")
+    for picture in (photo, np.asarray(photo), tmp_path / "photo.png"):
+        assert np.array_equal(np.asarray(edit_photo(picture, Edits(0.3), "Smiling", 0)), np.asarray(photo))
+
+
+def test_the_whole_of_an_aligned_face_is_edited(photo):
+    crop = align(photo, 64, EYES).crop
+    change = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.2
+    method = Edits(change)
+    result = edit_photo(crop, method, "Smiling", 2, aligned=True, steps=7)
+    image = align(photo, 64, EYES).tensor()
+    assert np.array_equal(np.asarray(result), to_uint8((image + 2 * change).clamp(-1, 1))[0].permute(1, 2, 0).numpy())
+    assert method.asked == [((1, 3, 64, 64), "Smiling", 2, 7, True)]
+    large = crop.resize((200, 200), Image.Resampling.BICUBIC).point(lambda level: 40 + level * 170 // 255)
+    change = np.asarray(edit_photo(large, Edits(-0.02), "Smiling", aligned=True)).astype(int) - np.asarray(large)
+    assert (change == -3).all()                                         # 2.55 levels, up to the border
+
+
+def test_a_strip_shows_the_face_with_each_amount(photo):
+    method = Edits(0.2)
+    figure = edit_strip(photo, method, "Smiling", eyes=EYES)
+    assert [text.get_text() for text in figure.texts] == [f"Smiling {amount}" for amount in ("-2", "-1", "+0", "+1", "+2")]
+    assert [amount for _, _, amount, _, _ in method.asked] == [-2, -1, 0, 1, 2]
+    assert len(edit_strip(align(photo, 64, EYES).crop, method, "Smiling", (0, 1), aligned=True).texts) == 2
+
+
+def test_a_predictor_edits_a_photograph(photo):
+    """The real thing, untrained: it is handed faces of its size, and finds what to change by its codes."""
+    from facelib.methods.predictor import Predictor
+
+    method = Predictor(Predictor.presets["smoke"])
+    inside, _ = square(photo, EYES, 32)
+    for details in (True, False):
+        result = np.asarray(edit_photo(photo, method, "c_cat0", 3, EYES, steps=2, details=details))
+        assert np.array_equal(result[~inside], np.asarray(photo)[~inside])
+        assert not np.array_equal(result, np.asarray(photo))
+    with pytest.raises(ValueError, match="attribute must be one of c_cat0, c_cont0, c_cont1, got 'Smiling'"):
+        edit_photo(photo, method, "Smiling", 1, EYES)
+
+
+def test_what_cannot_be_edited_is_said_plainly(photo, method):
+    blots = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    edits = Edits(0.1)
+    for picture, by, options, message in [
+            (photo, method, {}, r"GLCIC has no edit\(image, attribute, amount\): it does not change faces"),
+            (photo, edits, {"attribute": "Grinning"}, "attribute must be one of Smiling, c_cat0, got 'Grinning'"),
+            (photo, edits, {"steps": -1}, "steps must be a number of steps of a search, 0 or more, got -1"),
+            (photo, edits, {"eyes": (900, 900, 940, 900)}, "the face's square lies outside the photograph of 512x512"),
+            (photo, edits, {"aligned": True, "eyes": EYES}, "512x512 pixels are taken as the face as a whole"),
+            (blots, edits, {"aligned": True}, "an aligned face is square, got 30x40 pixels")]:
+        with pytest.raises(ValueError, match=message):
+            edit_photo(picture, by, **{"attribute": "Smiling", **options})
+    with pytest.raises(NoFaceError, match="no face was found"):
+        edit_photo(blots, edits, "Smiling")
+    with pytest.raises(ValueError, match="a strip shows the amounts -2, -1, 0, 1, 2, and c_cat0 has classes instead"):
+        edit_strip(photo, edits, "c_cat0")
+    assert not edits.asked                                              # nothing was computed in vain

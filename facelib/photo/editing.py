@@ -51,16 +51,15 @@ def _edits(picture, method, attribute, amounts, eyes, aligned, steps, details):
     """(the face that was found, the photograph after each amount of an edit)."""
     photo = opened(picture)
     face = face_of(photo, getattr(getattr(method, "cfg", None), "size", 64), eyes, aligned)
-    image = face.tensor().to(device(method))
+    box, image = _box(face), face.tensor().to(device(method))
     edited = [method.edit(image, attribute, amount, steps=steps, details=details).float().cpu() for amount in amounts]
-    return face, [_put_back(face, one, details, fade=not aligned) for one in edited]
+    return face, [_put_back(face, box, one, details, fade=not aligned) for one in edited]
 
 
-def _put_back(face, edited, details, fade):
-    """An edited crop (1, 3, size, size) into its photograph, by way of the change alone -> PIL."""
+def _put_back(face, box, edited, details, fade):
+    """An edited crop (1, 3, size, size) into the `box` of its photograph, by way of the change alone -> PIL."""
     cv2 = need("cv2")
     side, image = face.crop.width, face.tensor()
-    box = _box(face)
     photo = np.array(face.photo)
     part = to_float(photo[box].transpose(2, 0, 1).copy()).permute(1, 2, 0).numpy()        # (h, w, 3)
     matrix = face.matrix.copy()                                                           # from this part to the crop
