@@ -19,7 +19,7 @@ PACKAGE = ROOT / "facelib"
 FLOORS = [
     {"extras", "weights"},
     {"data", "masks", "layers", "losses", "features", "blending", "metrics", "plots", "classical",
-     "latents", "resolution"},
+     "latents", "recogniser", "resolution"},
     {"train", "latent_search"},
     {"methods"},
     {"pretrained"},
