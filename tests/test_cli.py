@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from facelib import cli, weights
@@ -78,7 +79,8 @@ def fails(capsys, *argv, code=2):
     return lines[0]
 
 
-@pytest.mark.parametrize("command", ["train", "complete", "upscale", "align", "evaluate", "study", "publish", "info"])
+@pytest.mark.parametrize("command", ["train", "complete", "upscale", "edit", "generate", "align", "evaluate", "study", "publish",
+                                     "info"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -311,6 +313,116 @@ def test_upscale_does_a_folder_and_refuses_what_it_must(photo, pictures, run, tm
     assert line.endswith("on the command line --aligned")
 
 
+def last_pt(run):
+    return torch.load(Path(run) / "last.pt", weights_only=True)["nets"]
+
+
+@pytest.fixture(scope="module")
+def lending(pictures, tmp_path_factory):
+    """A run folder of InfoGAN, whose generator can be borrowed, after two steps on pictures of nothing."""
+    out = tmp_path_factory.mktemp("runs") / "infogan"
+    assert cli.main(["train", "infogan", "--preset", "smoke", "--data", f"folder:{pictures}", "--out", str(out),
+                     "--steps", "2", "--precision", "no"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def editing(lending, tmp_path_factory):
+    """A run folder of a predictor on that generator, stopped and gone on with; its directions are of no faces."""
+    folder = tmp_path_factory.mktemp("predictor")
+    faces = celeba_like(folder / "celeba160")
+    command = ["train", "predictor", "--preset", "smoke", "--generator", str(lending), "--data", f"celeba:{faces}", "--out",
+               str(folder / "run"), "--set", "steps=2,2", "--precision", "no"]
+    assert cli.main([*command, "--steps", "1"]) == 0
+    assert cli.main(command) == 0
+    return folder / "run"
+
+
+def test_a_predictor_borrows_the_generator_that_is_named(lending, editing, run, pictures, tmp_path, capsys, monkeypatch):
+    assert json.loads((editing / "config.json").read_text())["config"]["generator"] == str(lending)
+    assert [json.loads(line)["step"] for line in (editing / "log.jsonl").read_text().splitlines()] == [1, 4]
+    theirs = torch.load(lending / "last.pt", weights_only=True)["ema"]
+    mine = {k: v for k, v in last_pt(editing).items() if k.startswith("G.")}
+    assert mine and all(torch.equal(v, theirs[k.replace("G.", "G_ema.", 1)]) for k, v in mine.items())
+
+    small = ["train", "predictor", "--preset", "smoke", "--data", f"folder:{pictures}", "--out", tmp_path / "a", "--precision",
+             "no"]
+    line = fails(capsys, *small)
+    assert "Predictor works with another method's generator, and this configuration names none: say with --generator" in line
+    assert "must be one as infogan or dcgan have" in fails(capsys, *small, "--generator", run)
+    assert "expected a run folder with" in fails(capsys, *small, "--generator", tmp_path)
+    assert "GLCIC has its own generator and is not handed one; leave --generator out" in fails(
+        capsys, "train", "glcic", "--preset", "smoke", "--generator", lending)
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "shelf")
+    (tmp_path / "shelf").mkdir()
+    assert "no weights called 'infogan' come with this version: say with" in fails(capsys, "train", "predictor")
+    assert not (tmp_path / "a").exists()
+    named = [*small[:4], "--set", "generator=infogan", "steps=1,0", *small[4:]]
+    assert cli.main(["publish", str(lending), "--name", "infogan", "--licence", "none"]) == 0
+    assert cli.main([str(a) for a in named]) == 0                       # what the configuration names is there now
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["config"]["generator"] == "infogan"
+
+
+def test_a_run_begins_with_weights_once(searching, run, pictures, tmp_path, capsys):
+    """DCGAN's generator, before InfoGAN's codes; a run that goes on does not begin again."""
+    command = ["train", "infogan", "--preset", "smoke", "--data", f"folder:{pictures}", "--precision", "no", "--start",
+               str(searching), "--out"]
+    capsys.readouterr()
+    assert cli.main([*command, str(tmp_path / "a"), "--steps", "1"]) == 0
+    first = capsys.readouterr().out
+    assert "beginning with " in first and f" tensors of {searching}" in first
+    assert cli.main([*command, str(tmp_path / "a"), "--steps", "3"]) == 0
+    again = capsys.readouterr().out
+    assert "holds 1 of 3 steps: resuming there" in again and "beginning" not in again
+    assert cli.main([*command, str(tmp_path / "b"), "--steps", "3"]) == 0
+    one, other = last_pt(tmp_path / "a"), last_pt(tmp_path / "b")
+    assert all(torch.equal(one[k], other[k]) for k in one | other)
+    assert cli.main([*command[:-3], "--out", str(tmp_path / "c"), "--steps", "3"]) == 0
+    assert not torch.equal(one["G.first.weight"], last_pt(tmp_path / "c")["G.first.weight"])
+    assert "no weights called 'nothing' come with" in fails(capsys, *command[:-2], "nothing", "--out", tmp_path / "d")
+    assert "fits InfoGAN; start from weights of a method that has the same networks" in fails(
+        capsys, *command[:-2], run, "--out", tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+def test_edit_changes_the_face_and_says_that_it_is_invented(photo, editing, tmp_path, capsys):
+    capsys.readouterr()
+    out = tmp_path / "new" / "face.png"
+    command = ["edit", str(photo), "--attribute", "c_cont0", "--steps", "2", "--method", str(editing), "--eyes", EYES]
+    assert cli.main([*command, "--amount", "-1.5", "--strip", "--out", str(out)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == str(out) and "invented" in said[1] and "not what this person looks like" in said[1] and len(said) == 2
+    before, after = np.asarray(Image.open(photo)), np.asarray(Image.open(out))
+    changed = np.argwhere((before != after).any(2))
+    assert len(changed) and changed.min(0).tolist() > [10, 120] and changed.max(0).tolist() < [230, 330]
+    assert Image.open(out.with_name("face-strip.png")).width > 5 * 128
+    assert cli.main([*command, "--no-details"]) == 0
+    assert not np.array_equal(np.asarray(Image.open(photo.with_name("astronaut-edited.png"))), after)
+
+
+def test_edit_does_a_folder_and_refuses_what_it_must(photo, editing, run, tmp_path, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "deep").mkdir(parents=True)
+    noise_picture(0).save(photos / "deep" / "a.png")
+    noise_picture(1, 40, 30).save(photos / "wide.png")
+    command = ["edit", str(photos), "--aligned", "--attribute", "Young", "--steps", "0", "--method", str(editing), "--out"]
+    assert cli.main([*command, str(out)]) == 0
+    said = capsys.readouterr()
+    assert "1 of 2 photographs edited" in said.out and "invented" in said.out
+    assert "skipped wide.png: a picture that is nothing but" in said.err
+    assert [p.relative_to(out).as_posix() for p in out.rglob("*.png")] == ["deep/a.png"]
+
+    one = ["edit", photo, "--eyes", EYES, "--method", editing]
+    assert "attribute must be one of 5_o_Clock_Shadow, " in fails(capsys, *one, "--attribute", "Grinning")
+    assert "GLCIC has no edit(image, attribute, amount)" in fails(capsys, *one[:-1], run)
+    assert "would overwrite the photograph" in fails(capsys, *one, "--out", photo)
+    assert "--out must end in one of .jpg" in fails(capsys, *one, "--out", tmp_path / "a.svg")
+    assert "c_cat0 has classes instead; leave out the strip" in fails(capsys, *one, "--attribute", "c_cat0", "--strip")
+    assert f"{photo}: c_cat0 has the classes 0 to 9, got 12" in fails(capsys, *one, "--attribute", "c_cat0", "--amount", "12")
+    assert "another folder" in fails(capsys, *command, photos / "in")
+    assert "expected a picture or a folder" in fails(capsys, "edit", tmp_path / "no.jpg", "--method", editing)
+
+
 def test_align_does_a_folder(photo, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     Image.open(photo).save(tmp_path / "in" / "a.jpg")
@@ -381,10 +493,16 @@ def test_evaluate_and_study_pass_on_what_was_asked(monkeypatch, capsys):
     assert asked[1] == ("glcic", {"out": None, "runs": None, "quick": True})
     assert cli.main(["evaluate", "--upscale", "nearest", "all", "--n", "9", "--out", "r.json"]) == 0
     assert asked[2] == (["nearest", "all"], "synthetic", None, 9, 0, Path("r.json"))
+    for option, module in (("--recover", "recovery"), ("--edits", "editing")):
+        monkeypatch.setattr(f"facelib.evaluate.{module}.main", lambda *args, module=module: asked.append((module, *args)))
+        assert cli.main(["evaluate", option, "finder", "--data", "celeba", "--root", "celeba160", "--n", "9", "--seed", "2",
+                         "--out", "r.json"]) == 0
+        assert asked[-1] == (module, "finder", "celeba", "celeba160", 9, 2, Path("r.json"))
     monkeypatch.undo()
+    assert "--recover and --edits are separate reports" in fails(capsys, "evaluate", "--recover", "a", "--edits", "b")
     assert "--samples and --upscale are separate reports" in fails(capsys, "evaluate", "--upscale", "all", "--samples", "vae")
     assert "no method is called 'glcik'" in fails(capsys, "evaluate", "--upscale", "glcik")
-    assert f"study must be one of {', '.join(studies.STUDIES)}" in fails(capsys, "study", "began")
+    assert f"study must be one of {', '.join(studies.STUDIES)}" in fails(capsys, "study", "began_or_not")
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):

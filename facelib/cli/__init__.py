@@ -20,11 +20,9 @@ __all__ = [*COMMANDS, "COMMANDS", "configure", "load_data", "main", "numbers", "
 
 def main(argv=None):
     """Run one command line (default: this process's) -> its exit code."""
-    commands = {"train": train, "complete": complete, "upscale": upscale, "generate": generate, "align": align,
-                "evaluate": evaluate, "study": study, "publish": publish, "info": info}
     try:
         tyro = need("tyro")
-        code = tyro.extras.subcommand_cli_from_dict(commands, prog="facelib", args=argv,
+        code = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="facelib", args=argv,
                                                     description="Completing and controlling faces.")
     except KeyboardInterrupt as stop:
         print(f"facelib: {str(stop) or 'stopped'}", file=sys.stderr)
