@@ -43,14 +43,14 @@ class PredictorConfig:
     g_width: int = 48                   # channels of its last layer but one
     kernel: int = 4                     # of its convolutions
     batch_norm: bool = False            # in it
-    width: int = 48                     # channels of P's first layer; 8x at 4x4
+    width: int = 40                     # channels of P's first layer; 8x at 4x4
     likeness: str = "perceptual"        # of the face that G makes again: mse, ssim, ms_ssim, perceptual or vgg16
     likeness_weight: float = 1.0        # of it, in P's loss
     pixels: float = 1.0                 # weight of the mean squared error beside it
     latent: float = 0.3                 # weight of the error of the latents of generated faces
     pull: float = 0.003                 # weight of the mean of z^2: a pull towards likely latents, in P's loss and in a search
     search_lr: float = 0.05             # Adam's first step size in `recover`
-    steps: tuple = (12000, 300)         # optimiser steps of the phases predictor, directions
+    steps: tuple = (10000, 300)         # optimiser steps of the phases predictor, directions
     batch_size: int = 32                # images
     lr: float = 5e-4                    # Adam's step size
     ema_decay: float = 0.999            # per step; the averaged predictor is the one that is used
