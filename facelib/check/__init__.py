@@ -1,7 +1,19 @@
 """The exercise checker: `check.ex("slug", answer)` says at once, offline, whether an answer is right, and hints if not."""
 
-from facelib.check import augmentation, benchmark, classical, denoising, enhance, foundations, gan, glcic, recovery, semantic
+from facelib.check import (
+    augmentation,
+    benchmark,
+    classical,
+    denoising,
+    enhance,
+    foundations,
+    gan,
+    glcic,
+    infogan,
+    recovery,
+    semantic,
+)
 from facelib.check.checker import EXERCISES, ex
 
 __all__ = ["EXERCISES", "augmentation", "benchmark", "classical", "denoising", "enhance", "ex", "foundations", "gan", "glcic",
-           "recovery", "semantic"]
+           "infogan", "recovery", "semantic"]
