@@ -11,9 +11,12 @@ from safetensors.torch import load_file
 
 from facelib import features, fit, load_pretrained, masks, weights
 from facelib.data import FaceData, Split
+from facelib.methods.dcgan import DCGAN
 from facelib.methods.glcic import GLCIC
+from facelib.methods.infogan import InfoGAN
 from facelib.methods.judges import Judges, attribute_accuracy, verification_accuracy
-from facelib.pretrained import config_of, load_run, publish
+from facelib.methods.predictor import Predictor
+from facelib.pretrained import config_of, load_run, on_generator, publish, start
 
 CARD = {"name", "method", "config", "data", "split", "steps", "images_seen", "hardware", "wall_time_minutes", "commit", "metrics",
         "licence", "versions", "sha256", "bytes"}
@@ -195,6 +198,111 @@ def test_verification_accuracy():
     with pytest.raises(ValueError, match="two people"):
         verification_accuracy(Knows(), replace(lonely, identities=None), lonely)
 
+
+# -- one method's generator in another ---------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def borrowed(tmp_path_factory):
+    """A short run of InfoGAN and one of a predictor, on noise; the shelf on which the first was published as "gan"."""
+    folder = tmp_path_factory.mktemp("borrowed")
+    (folder / "shelf").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "FOLDER", folder / "shelf")
+        for seed in (0, 1):
+            gan = InfoGAN(InfoGAN.presets["smoke"], seed)
+            fit(gan, noise_faces(), folder / f"gan{seed}", steps=2, quiet=True, precision="no")
+        publish(folder / "gan0", "gan")
+        cfg = replace(Predictor.presets["smoke"], steps=(3, 2))
+        fit(on_generator(Predictor, cfg, "gan"), noise_faces(), folder / "finder", quiet=True, precision="no")
+        fit(on_generator(Predictor, cfg, str(folder / "gan1")), noise_faces(), folder / "other", steps=1, quiet=True,
+            precision="no")
+    return folder
+
+
+@pytest.fixture
+def lent(borrowed, tmp_path, monkeypatch):
+    """That shelf, to write on."""
+    shelf = shutil.copytree(borrowed / "shelf", tmp_path / "shelf")
+    monkeypatch.setattr(weights, "FOLDER", shelf)
+    return shelf
+
+
+def test_a_method_is_made_on_the_generator_of_weights_or_of_a_run(borrowed, lent):
+    for name, generator in (("gan", load_pretrained("gan")), (str(borrowed / "gan1"), load_run(borrowed / "gan1"))):
+        method = on_generator(Predictor, Predictor.presets["smoke"], name, seed=3)
+        assert method.cfg.generator == name
+        vector = generator.draw_latents(3)
+        assert torch.equal(method.generate(vector), generator.generate(vector))
+    drawn = lambda seed: on_generator(Predictor, Predictor.presets["smoke"], "gan", seed).P[2].weight
+    assert torch.equal(drawn(3), method.P[2].weight) and not torch.equal(drawn(4), drawn(3))
+    with pytest.raises(ValueError, match="GLCIC has its own generator and is not handed one"):
+        on_generator(GLCIC, GLCIC.presets["smoke"], "gan")
+
+
+def test_a_borrowed_generator_is_named_on_the_card_and_not_shipped_again(borrowed, lent):
+    path = publish(borrowed / "finder", "finder")
+    assert {key.split(".")[0] for key in load_file(path)} == {"P_ema", "directions"}
+    assert weights.card("finder")["generator"] == {"name": "gan", "sha256": weights.card("gan")["sha256"]}
+    method, run, gan = load_pretrained("finder"), load_run(borrowed / "finder"), load_pretrained("gan")
+    vector = gan.draw_latents(4)
+    assert torch.equal(method.generate(vector), gan.generate(vector))
+    image, _ = image_and_mask()
+    for key, value in run.encode(image).items():
+        torch.testing.assert_close(method.encode(image)[key], value, atol=0.02, rtol=0.02)
+    assert method.attributes == run.attributes and len(method.attributes) == 43
+    assert method.edit(image, "Smiling", 1).shape == image.shape
+
+
+def test_weights_on_another_generator_than_the_published_one_are_refused(borrowed, lent):
+    publish(borrowed / "finder", "finder")
+    with pytest.raises(ValueError, match="borrowed its generator from '.*gan1', which is not published .there are: finder, gan.; "
+                                         "publish that, and train with its name as --generator"):
+        publish(borrowed / "other", "other")
+    publish(borrowed / "gan1", "gan")                                             # the same name, other weights
+    with pytest.raises(ValueError, match="finder was trained on other weights of gan than those that are here; train"):
+        load_pretrained("finder")
+    with pytest.raises(ValueError, match="borrowed another generator than that of the weights gan as they are now; train again"):
+        publish(borrowed / "finder", "finder")
+    (lent / "gan.json").unlink()
+    with pytest.raises(ValueError, match="no weights called 'gan' come with this version; there are: finder"):
+        load_pretrained("finder")
+    assert not (lent / "other.json").exists()
+
+
+def test_a_method_starts_from_anothers_weights(borrowed, lent):
+    """A plain DCGAN's generator becomes the corner of one that takes codes as well; what has no twin stays as drawn."""
+    fit(DCGAN(DCGAN.presets["smoke"], seed=5), noise_faces(), lent / "dcgan", steps=1, quiet=True, precision="no")
+    theirs = load_run(lent / "dcgan").state_dict()
+    method, drawn = InfoGAN(InfoGAN.presets["smoke"]), InfoGAN(InfoGAN.presets["smoke"]).state_dict()
+    count = start(method, lent / "dcgan")
+    mine = method.state_dict()
+    same = [k for k in mine if k in theirs and mine[k].shape == theirs[k].shape and mine[k].is_floating_point()]
+    assert count > len(same) > 10 and all(torch.equal(mine[k], theirs[k]) for k in same)
+    for key in ("G.first.weight", "G_ema.first.weight"):
+        assert mine[key].shape[1] == 28 and torch.equal(mine[key][:, :16], theirs[key])
+        assert torch.equal(mine[key][:, 16:], drawn[key][:, 16:])
+    others = [k for k in mine if k not in theirs]
+    assert "Q.layers.0.weight" in others and all(torch.equal(mine[k], drawn[k]) for k in others)
+    with torch.no_grad():                                                         # without its codes it is the same generator
+        vector = method.draw_latents(2)
+        vector[:, 16:] = 0
+        assert torch.allclose(method.G(vector), load_run(lent / "dcgan").G(vector[:, :16]), atol=1e-5)
+
+
+def test_a_start_leaves_borrowed_networks_alone_and_needs_something_that_fits(borrowed, runs, lent):
+    method = on_generator(Predictor, Predictor.presets["smoke"], "gan")
+    before = {k: v.clone() for k, v in method.G.state_dict().items()}
+    start(method, borrowed / "other")                                             # whose own G is another one
+    assert all(torch.equal(v, before[k]) for k, v in method.G.state_dict().items())
+    assert torch.equal(method.P[2].weight, load_run(borrowed / "other").P[2].weight)
+    method = GLCIC(GLCIC.presets["smoke"])
+    before = {k: v.clone() for k, v in method.state_dict().items()}
+    with pytest.raises(ValueError, match="no tensor of .*judges fits GLCIC; start from weights of a method that has the same"):
+        start(method, runs / "judges")
+    assert all(torch.equal(v, before[k]) for k, v in method.state_dict().items())
+
+
+# -- what ships --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", weights.names())
 def test_shipped_weights_load_and_have_whole_cards(name):
