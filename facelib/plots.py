@@ -1,4 +1,4 @@
-"""Every figure of the book: sheets of faces, rows to compare, loss curves, and `show`, which carries the alt text."""
+"""Every figure of the book: sheets of faces, rows to compare, loss curves, parallel coordinates; `show` carries the alt text."""
 
 import base64
 import html
@@ -278,3 +278,48 @@ def _mark_phases(axes, records):
         axes.annotate(start["phase"], (start["step"], 1), xytext=(-2 if short else 2, -2), textcoords="offset points",
                       xycoords=("data", "axes fraction"), rotation=90, ha="right" if short else "left", va="top",
                       fontsize=9, color=INK)
+
+
+def parallel(rows, axes, colour):
+    """Runs as lines over upright axes, one for each thing that was set or measured: parallel coordinates.
+
+    rows: name -> {axis: value}, values numbers or texts. axes: which of them, from left to right; a text has its place by
+    the order in which it comes first. colour: the axis whose numbers give each line its colour, a bar beside says which;
+    rows without a finite number there are drawn grey. Every axis has its own scale, from its smallest to its largest
+    value; where a row has no number on an axis, its line is interrupted. Returns a matplotlib Figure. Raises ValueError
+    for fewer than two axes, no rows, and an axis that no row knows.
+    """
+    if len(axes) < 2 or not rows:
+        raise ValueError(f"parallel needs two axes or more and a row, got {len(axes)} and {len(rows)}")
+    unknown = [key for key in (*axes, colour) if not any(key in row for row in rows.values())]
+    if unknown:
+        raise ValueError(f"no row has {', '.join(unknown)}; they have {', '.join(next(iter(rows.values())))}")
+    places, marks = np.full((len(rows), len(axes)), np.nan), []
+    for i, key in enumerate(axes):
+        values = [row.get(key) for row in rows.values()]
+        texts = list(dict.fromkeys(value for value in values if isinstance(value, str)))
+        number = np.array([texts.index(v) if isinstance(v, str) else np.nan if v is None else v for v in values], float)
+        low, high = np.nanmin(number), np.nanmax(number)
+        places[:, i] = (number - low) / (high - low) if high > low else np.where(np.isfinite(number), 0.5, np.nan)
+        ends = enumerate(texts) if texts else [(low, f"{low:.3g}"), (high, f"{high:.3g}")]
+        marks.append([((value - low) / (high - low) if high > low else 0.5, text) for value, text in ends])
+    shade = np.array([row.get(colour) if isinstance(row.get(colour), numbers.Real) else np.nan for row in rows.values()], float)
+    size = max(5, 0.85 * len(axes)), 3.4
+    fig = need("matplotlib.figure").Figure(figsize=size, dpi=180, facecolor=PAPER, layout="constrained")
+    plot = fig.subplots()
+    scale = need("matplotlib.colors").Normalize(np.nanmin(shade), np.nanmax(shade))
+    colours = need("matplotlib.cm").ScalarMappable(scale, "viridis")
+    for line, value, name in zip(places, shade, rows, strict=True):
+        tone = colours.to_rgba(value) if np.isfinite(value) else "0.7"
+        plot.plot(range(len(axes)), line, color=tone, linewidth=1.4, alpha=0.85, marker="o", markersize=3, label=name)
+    for i, ends in enumerate(marks):
+        plot.axvline(i, color=INK, linewidth=0.8)
+        for height, text in ends:
+            plot.annotate(str(text), (i, height), xytext=(3, 4 if height > 0.5 else -4), textcoords="offset points",
+                          va="bottom" if height > 0.5 else "top", fontsize=7, color=INK)
+    plot.set_xticks(range(len(axes)), [key.replace("_", " ") for key in axes], fontsize=8, rotation=30, ha="right")
+    plot.set_yticks([])
+    plot.set_ylim(-0.12, 1.12)
+    plot.spines[:].set_visible(False)
+    fig.colorbar(colours, ax=plot, label=colour.replace("_", " "), pad=0.02).ax.tick_params(labelsize=8)
+    return fig

@@ -160,3 +160,31 @@ def test_show_carries_the_text_into_a_notebook():
     assert ' alt="Four &quot;grey&quot; squares, &lt;two&gt; in a row"' in output["data"]["text/html"]
     assert "max-width:100%" in output["data"]["text/html"] and "image/png" not in output["data"]
     assert output["data"]["text/plain"] == '[figure] Four "grey" squares, <two> in a row'
+
+
+RUNS = {"first": {"size": 32, "recovery": "none", "fd": 20.0, "error": None},
+        "second": {"size": 64, "recovery": "trunk", "fd": 40.0, "error": 0.5},
+        "third": {"size": 48, "recovery": "none", "fd": float("nan"), "error": 0.25}}
+
+
+def test_parallel_coordinates_place_every_run_on_every_axis():
+    fig = plots.parallel(RUNS, ["size", "recovery", "fd", "error"], "fd")
+    axes, bar = fig.axes
+    lines = {line.get_label(): line.get_ydata() for line in axes.get_lines() if line.get_label() in RUNS}
+    assert np.array_equal(lines["first"], [0, 0, 0, np.nan], equal_nan=True)
+    assert np.array_equal(lines["second"], [1, 1, 1, 1]) and lines["third"][0] == 0.5 and np.isnan(lines["third"][2])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["size", "recovery", "fd", "error"]
+    assert {text.get_text() for text in axes.texts} == {"32", "64", "none", "trunk", "20", "40", "0.25", "0.5"}
+    colours = {line.get_label(): line.get_color() for line in axes.get_lines()}
+    assert colours["third"] == "0.7" and colours["first"] != colours["second"] and bar.get_ylabel() == "fd"
+
+
+def test_parallel_coordinates_survive_what_is_alike_and_say_what_is_wrong():
+    fig = plots.parallel({"a": {"x": 1, "y": 2.0}, "b": {"x": 1, "y": 3.0}}, ["x", "y"], "y")
+    assert [line.get_ydata()[0] for line in fig.axes[0].get_lines()[:2]] == [0.5, 0.5]
+    with pytest.raises(ValueError, match="two axes or more and a row, got 1 and 3"):
+        plots.parallel(RUNS, ["size"], "fd")
+    with pytest.raises(ValueError, match="two axes or more and a row, got 2 and 0"):
+        plots.parallel({}, ["size", "fd"], "fd")
+    with pytest.raises(ValueError, match="no row has speed, colour; they have size, recovery, fd, error"):
+        plots.parallel(RUNS, ["size", "speed"], "colour")
