@@ -26,7 +26,7 @@ def encode(image, form="PNG"):
     from PIL import Image
     buffer = io.BytesIO()
     picture = Image.fromarray(to_uint8(image[0]).permute(1, 2, 0).cpu().numpy())
-    picture.save(buffer, form, **({"quality": 92, "subsampling": 0} if form == "JPEG" else {}))
+    picture.save(buffer, form, **({"quality": 85, "subsampling": 0, "optimize": True} if form == "JPEG" else {}))
     return buffer.getvalue()
 
 

@@ -94,7 +94,7 @@ class LatentEditor:
 
         self.drawn, self.given = row(self.seed, self.spread), row(self.details, self.refine, self.bar)
         self.live = w.VBox([row(self.face, self.upload.button, self.reset), self.upload.rest, self.drawn, self.given,
-                            row(w.VBox([*self.controls.values()]), self.canvas)])
+                            row(self.canvas, w.VBox([*self.controls.values()]))])
         self.live.add_class("facelib-live")
 
     @property
