@@ -1,6 +1,7 @@
 """Every method, the same faces -> one table, and a report that names how it was made.
 
-The benchmark of completion is `evaluate`, that of super-resolution `upscaling.evaluate`.
+The benchmark of completion is `evaluate`, that of super-resolution `upscaling.evaluate`. How well the latents of a face are
+found is measured by `recovery.evaluate`, how well it is edited by `editing.evaluate`.
 """
 
 from facelib.evaluate.benchmark import HELD_OUT, agrees, evaluate, held_out, interval, judge, main, measure
