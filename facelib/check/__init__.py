@@ -2,6 +2,7 @@
 
 from facelib.check import (
     augmentation,
+    began,
     benchmark,
     classical,
     denoising,
@@ -15,5 +16,5 @@ from facelib.check import (
 )
 from facelib.check.checker import EXERCISES, ex
 
-__all__ = ["EXERCISES", "augmentation", "benchmark", "classical", "denoising", "enhance", "ex", "foundations", "gan", "glcic",
-           "infogan", "recovery", "semantic"]
+__all__ = ["EXERCISES", "augmentation", "began", "benchmark", "classical", "denoising", "enhance", "ex", "foundations", "gan",
+           "glcic", "infogan", "recovery", "semantic"]
