@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from facelib.check.checker import exercise, function, near
+from facelib.check.checker import exercise, function, near, random
 
 
 @exercise("infogan-ceiling", "the bound is H(c) plus the mean logarithm of the probability that Q gives to the class that was "
@@ -16,28 +16,24 @@ def _(answer):
     return near(answer, [pairs, careful, bold], rel=0.005)
 
 
-@exercise("infogan-matching", "no digit may be the name of two classes. Naming one class after the other, each by what it holds "
-          "most of, is not the best either: scipy.optimize.linear_sum_assignment finds the best names for all at once")
+@exercise("infogan-squares", "a normal distribution whose deviation is always s: take the logarithm of its density at the true "
+          "code, add the entropy of a uniform code on [-1, 1]; sum over the codes, take the mean over the images")
 def _(answer):
     problem = function(answer)
     if problem:
         return problem
-    drawn = torch.Generator().manual_seed(0)
-    truth = torch.arange(400) % 10
-    noisy = torch.where(torch.rand(400, generator=drawn) < 0.3, torch.randint(10, (400,), generator=drawn), truth)
-    renamed = torch.tensor([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
-    share = float((noisy == truth).float().mean())
-    greedy = torch.tensor([0] * 6 + [0] * 5 + [1] * 4), torch.tensor([0] * 6 + [1] * 5 + [0] * 4)
-    cases = (((renamed[noisy], truth), share, "classes that are digits under other names"),
-             ((torch.zeros(400, dtype=torch.long), truth), 0.1, "a Q that answers with one class always"),
-             ((truth % 5, truth), 0.5, "five classes that hold two digits each"),
-             ((truth, truth % 5), 0.5, "ten classes for five digits: a digit is the name of one class only"),
-             (greedy, 9 / 15, "two classes that both hold mostly the same digit"))
-    for (found, known), expected, what in cases:
-        verdict = near(answer(found.clone(), known.clone()), expected, rel=1e-4)
-        if verdict is not True:
-            return verdict or f"Wrong for {what}."
-    return True
+    from facelib.losses import information
+    for s in (0.3, 0.6, 1.0):
+        raw = 3 * math.atanh((2 * math.log(s) + 1) / 3) - 1                 # what `information` bends to log s^2
+        for n in (1, 3):
+            mean, truth = random(6, n), random(6, n, seed=1)
+            told = information(torch.cat([mean, torch.full((6, n), raw)], 1), {"c_cont": truth}, (), n)[1]
+            verdict = near(answer(mean.clone(), truth.clone(), s), told, rel=1e-3)
+            if verdict is not True:
+                return verdict or f"Wrong for {n} code{'s' * (n > 1)} and a deviation of {s}."
+    mean = random(6, 2).requires_grad_()
+    told = answer(mean, random(6, 2, seed=1), 0.5)
+    return bool(torch.is_tensor(told) and told.requires_grad) or "No gradient flows to the means, so nobody could learn from it."
 
 
 @exercise("infogan-whisper", "project the noisy image onto the pattern: what is left is one number. Its mean is the pattern's "
