@@ -4,15 +4,19 @@
 writes what the source claimed beside what came out. Runs that are there are not trained again. One file, one study.
 """
 
-from facelib.studies import dcgan, denoising, enhance, glcic
+from facelib.studies import augmentation, began, dcgan, denoising, enhance, glcic, infogan, recovery
 from facelib.studies.study import carry_out
 
-STUDIES = {"dcgan": dcgan.study, "denoising": denoising.study, "enhance": enhance.study,
-           "glcic": glcic.study}
+STUDIES = {"began": began.study, "dcgan": dcgan.study, "denoising": denoising.study, "enhance": enhance.study,
+           "glcic": glcic.study, "infogan": infogan.study, "latents": recovery.study}
+# What is no set of runs of one method: name -> a function with the options out, runs and quick.
+OTHERS = {"augmentation": augmentation.carry_out}
 
 
 def run(name, **options):
     """Run the study of this name -> its report; options as for `study.carry_out`. ValueError for an unknown study."""
+    if name in OTHERS:
+        return OTHERS[name](**options)
     if name not in STUDIES:
-        raise ValueError(f"study must be one of {', '.join(STUDIES)}, got {name!r}")
+        raise ValueError(f"study must be one of {', '.join([*STUDIES, *OTHERS])}, got {name!r}")
     return carry_out(name, STUDIES[name](), **options)

@@ -2,10 +2,11 @@
 
 import base64
 import dataclasses
+import functools
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from facelib.data import load_faces, to_uint8
 from facelib.evaluate import hardware, interval, judge, save
 from facelib.features import enlarged
 from facelib.methods import method_class
-from facelib.pretrained import load_pretrained
+from facelib.pretrained import load_pretrained, on_generator
 from facelib.train import fit
 
 CURVE_POINTS = 40      # of each training curve that is kept in the report
@@ -77,48 +78,88 @@ class Study:
     seeds: dict                         # variant -> seeds, where more than (0,) are run
     measure: Callable = completions
     curves: tuple = ("rec", "adv", "loss_G", "loss_D", "D_real", "D_fake")      # what is kept of the runs' logs
+    skips: dict = field(default_factory=dict)       # variant -> a function of the method that does nothing in its runs
+    generators: dict = field(default_factory=dict)  # what a config's `generator` names -> (method, Config): trained first
 
 
 def carry_out(name, study, out=None, runs=None, faces=None, quick=False):
     """Run a study -> its report, also written to `out` (default book/results/NAME.json; "" writes nothing).
 
     runs: the folder of the training runs, by default runs/study-NAME; one that is complete is only measured. faces:
-    FaceData of the base's size, by default the rendered faces. quick: 12 steps a phase and 160 test faces, to see that
-    everything works (default `out` is then nothing).
+    FaceData of the base's size, by default the rendered faces, in each size that a variant asks for. quick: 12 steps a
+    phase and 160 test faces, to see that everything works (default `out` is then nothing).
     """
-    faces = load_faces(size=study.base.size) if faces is None else faces
     runs = Path(runs or f"runs/study-{name}{'-quick' if quick else ''}")
     out = ("" if quick else f"book/results/{name}.json") if out is None else out
-    test = faces.test.tensor(slice(0, 160 if quick else None))
     judges = load_pretrained("judge_attr"), load_pretrained("judge_identity")
-    real = seen_by(judges, test)
-    train = seen_by(judges, faces.train.tensor(slice(0, SAMPLES)))
-    resamples = np.random.default_rng(0).multinomial(len(test), np.full(len(test), 1 / len(test)), RESAMPLES) / len(test)
+
+    @functools.cache
+    def ground(size):
+        """Faces of one size, those of the test split, and what the judges see in these."""
+        sized = load_faces(size=size) if faces is None else faces
+        test = sized.test.tensor(slice(0, 160 if quick else None))
+        return sized, test, seen_by(judges, test)
+
+    shown, test, real = ground(study.base.size)
+    train = seen_by(judges, shown.train.tensor(slice(0, SAMPLES)))
+    floor = metrics.frechet_distance(train["features"], real["features"])
+
+    @functools.cache
+    def resamples(n):
+        return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) / n
+
     found, default = {}, None
     for variant, changes in study.variants.items():
         for seed in study.seeds.get(variant, (0,)):
             label = variant if seed == 0 else f"{variant}, seed {seed}"
             print(f"{label}: {changes or 'the base configuration'}", flush=True)
-            folder = runs / f"{variant.replace(' ', '-').replace('.', '')}-{seed}"
-            config = replace(study.base, **changes)
-            config = replace(config, steps=tuple(min(n, 12) for n in config.steps)) if quick else config
-            method = fit(method_class(study.method)(config, seed), faces, folder, seed=seed, quiet=True).cpu()
+            folder = runs / f"{slug(variant)}-{seed}"
+            method = prepared(study, shortened(replace(study.base, **changes), quick), seed, ground, runs, quick)
+            if variant in study.skips:
+                setattr(method, study.skips[variant], lambda *_: None)
+            sized, test, real = ground(getattr(method.cfg, "size", study.base.size))
+            method = fit(method, sized, folder, seed=seed, quiet=True).cpu()
             figures, values = study.measure(method, test, real, judges)
             default = values if default is None else default
             found[label] = {"changes": changes, "seed": seed, "claim": study.claims.get(variant, ""),
-                            **{key: interval(value, resamples) for key, value in values.items()},
-                            **{f"{key}_change": interval(value - default[key], resamples)
+                            **({"skips": study.skips[variant]} if variant in study.skips else {}),
+                            **{key: interval(value, resamples(len(value))) for key, value in values.items()},
+                            **{f"{key}_change": interval(value - default[key], resamples(len(value)))
                                for key, value in values.items()},
                             **figures, "curves": curves(folder / "log.jsonl", study.curves)}
-    report = {"command": f"facelib study {name}", "data": faces.name, "test_faces": len(test),
-              "method": study.method, "base": dataclasses.asdict(study.base), "variants": found,
+    report = {"command": f"facelib study {name}", "data": shown.name, "test_faces": len(test),
+              "method": study.method, "base": dataclasses.asdict(study.base),
+              **({"generators": {key: {"method": kind, "config": dataclasses.asdict(config)}
+                                 for key, (kind, config) in study.generators.items()}} if study.generators else {}),
+              "variants": found,
               "measured": study.measure.__doc__.splitlines()[0],
-              "floor": {"fd_attr": metrics.frechet_distance(train["features"], real["features"])},
+              "floor": {"fd_attr": floor},
               "hardware": hardware("cpu"), "torch": torch.__version__}
     if out:
         save(report, out)
     print(table(report))
     return report
+
+
+def slug(name):
+    """A variant's name as a folder's."""
+    return name.replace(" ", "-").replace(".", "").replace("/", "-")
+
+
+def shortened(config, quick):
+    """The config, with 12 steps a phase at most where it has to be quick."""
+    return replace(config, steps=tuple(min(n, 12) for n in config.steps)) if quick else config
+
+
+def prepared(study, config, seed, ground, runs, quick):
+    """A new method for one run; one that borrows a generator gets the one that its config names, trained first."""
+    cls = method_class(study.method)
+    if not study.generators:
+        return cls(config, seed)
+    kind, theirs = study.generators[config.generator]
+    theirs, folder = shortened(theirs, quick), runs / f"generator-{slug(config.generator)}"
+    fit(method_class(kind)(theirs), ground(theirs.size)[0], folder, quiet=True)
+    return on_generator(cls, config, folder, seed)
 
 
 def curves(path, keys):
