@@ -1,4 +1,4 @@
-// The pictures of the latent editor: rows of faces with their names, and what is said of them. They are changed in
+// The pictures of the latent editor: rows of faces with titles and names, and what is said of them. They are changed in
 // place, so that nothing flickers while a slider moves and a screen reader hears the text change.
 
 function render({ model, el }) {
@@ -12,13 +12,12 @@ function render({ model, el }) {
     return [...parent.children];
   };
 
-  const row = () => Object.assign(document.createElement("div"), { className: "facelib-row" });
-
-  const picture = () => {
-    const box = document.createElement("div");
-    box.append(Object.assign(new Image(), { className: "dark-light" }), document.createElement("span"));
-    return box;
+  const copy = (text) => { // makes elements of this HTML, one at a time
+    const template = Object.assign(document.createElement("template"), { innerHTML: text });
+    return () => template.content.firstChild.cloneNode(true);
   };
+  const row = copy('<div><p class="facelib-name"></p><div class="facelib-row"></div></div>');
+  const picture = copy('<div><img class="dark-light"><span></span></div>');
 
   const nameSliders = () => { // their handles have no name of their own
     for (const box of el.closest(".facelib-live")?.querySelectorAll(".widget-slider") || []) {
@@ -30,8 +29,10 @@ function render({ model, el }) {
   const draw = () => {
     const shown = model.get("rows");
     resize(rows, shown.length, row).forEach((line, i) => {
-      resize(line, shown[i].length, picture).forEach((box, j) => {
-        const { name, alt, src } = shown[i][j];
+      const [title, pictures] = shown[i];
+      line.firstChild.textContent = title;
+      resize(line.lastChild, pictures.length, picture).forEach((box, j) => {
+        const { name, alt, src } = pictures[j];
         const [face, label] = box.children;
         face.alt = alt;
         if (face.src !== src) face.src = src;

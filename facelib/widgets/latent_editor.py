@@ -177,15 +177,16 @@ class LatentEditor:
 
     def _show(self):
         label, done = self.face.label, ", ".join(_said(self.method, *each) for each in self.amounts.items()) or "as it is"
-        stops = [_said(self.method, self._last, stop) for stop in _stops(self.method, self._last)]
+        last, stops = self._last, _stops(self.method, self._last)
         text = f"{label[:1].upper()}{label[1:]}: {done}. Made in {self.milliseconds:.0f} ms."
         if self.psnr is not None:
             text += f" What the generator makes of this face is {self.psnr:.1f} dB PSNR from it.{self._refined}"
+        pair = [_picture("Before", f"{label} before the edit", self.before),
+                _picture("After", f"{label} after the edit: {done}", self.after)]
+        strip = [_picture(f"{stop:g}", f"{label} with {_said(self.method, last, stop)}", one[None])
+                 for stop, one in zip(stops, self.strip, strict=True)]
         with self.canvas.hold_sync():
-            self.canvas.rows = [[_picture("Before", f"{label} before the edit", self.before),
-                                 _picture("After", f"{label} after the edit: {done}", self.after)],
-                                [_picture(stop, f"{label} with {stop}", one[None])
-                                 for stop, one in zip(stops, self.strip, strict=True)]]
+            self.canvas.rows = [["", pair], [_spoken(last), strip]]
             self.canvas.text = text
 
 
@@ -197,7 +198,7 @@ def _canvas_class():
     class LatentPictures(anywidget.AnyWidget):
         _esm = script("latent_editor")
         _css = (HERE / "latent_editor.css").read_text()
-        rows = t.List().tag(sync=True)          # rows of pictures: {name, alt, src}
+        rows = t.List().tag(sync=True)          # [title, pictures], a picture is {name, alt, src}
         text = t.Unicode("").tag(sync=True)     # what is said below
         demo = t.Unicode("").tag(sync=True)     # key of the stepper to hide once a kernel answers
 
