@@ -117,7 +117,7 @@ class InfoGAN(Method):
         "seed": InfoGANConfig(),
         "digits": InfoGANConfig(size=16, z_dim=16, latents="normal", width=16, d_width=16, d_features=64, batch_norm=False,
                                 r1=0.2, d_noise=0.1, d_noise_half=2000, steps=(1500, 100, 200, 3000), batch_size=64, lr=3e-4,
-                                d_lr=1e-3, noise=0.8, anchor=1.0, ema_decay=0.998),
+                                d_lr=1e-3, noise=0.7, anchor=1.0, ema_decay=0.998),
         "book": InfoGANConfig(size=64, z_dim=100, continuous=5, latents="normal", width=48, d_width=32, d_features=64,
                               batch_norm=False, r1=0.5, steps=(0, 1500, 400, 10700), batch_size=32, lr=1.5e-4,
                               d_lr=8e-4, anchor=5.0, perceptual=0.3),
