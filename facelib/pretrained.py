@@ -136,7 +136,9 @@ def publish(run, name, metrics=None, licence=None, data=None, split=None, note="
     if not method.ships:
         raise ValueError(f"{about['method']} does not say what is published of it; set `ships` in its class")
     data = data or about["data"]
-    licence = licence or _licence(data)
+    lender = about["config"]["generator"] if method.borrows else None
+    lent = f"+{weights.card(lender)['data']}" if lender in weights.names() else ""
+    licence = licence or _licence(data + lent)                  # what a borrowed generator has seen, these weights know too
     note = f"{OFFICIAL_TEST if 'celeba160' in data else ''} {note}".strip()
 
     state = load_checkpoint(Path(run) / "last.pt")
