@@ -41,14 +41,14 @@ def figures(parts):
     return f'<div class="facelib-row">{inside}</div>'
 
 
-def faces_of(faces, size, default):
-    """A widget's faces: a FaceData's first six test faces, a tensor as it is, or None for those of a data set's name.
+def faces_of(faces, size, default, chosen=range(6)):
+    """A widget's faces: a FaceData's first six test faces, a tensor as it is, or None for the chosen ones of a default data set.
 
     -> float (B, 3, size, size) in [-1, 1] on the CPU. Raises ValueError for what is no such faces.
     """
     if faces is None:
         from facelib.data import load_faces
-        faces = load_faces(default, size=size)
+        faces = load_faces(default, size=size).test.tensor(list(chosen))
     if isinstance(faces, FaceData):
         faces = faces.test.tensor(slice(0, 6))
     if not torch.is_tensor(faces) or tuple(faces.shape[1:]) != (3, size, size) or not len(faces):

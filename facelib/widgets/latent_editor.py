@@ -17,8 +17,10 @@ from facelib.widgets.upload import Upload
 
 NAMED = ("Smiling", "Eyeglasses", "Male", "Young", "Blond_Hair", "Mouth_Slightly_Open", "Bangs", "Heavy_Makeup")
 VERBS = ("encode", "recover", "generate", "draw_latents", "move")
+CHOSEN = (1, 28, 19, 6, 2, 24)  # of the faces of nobody: clear ones, men and women, with a smile and without
 SAMPLE = -1                 # not a face that was given, but one drawn from the prior
 STRIP = (-2, -1, 0, 1, 2)   # of an attribute; of a continuous code the halves of these
+PAGED = 6                   # sliders that the stepper has, so that three faces fit
 STEPS = 100                 # of the search that Refine starts
 GRID = 0.05                 # between two places of a slider
 NOTE = ('<p class="facelib-note">This page has no Python behind it, so these faces were edited beforehand. To move the '
@@ -45,7 +47,7 @@ class LatentEditor:
 
     method: a predictor, anything with its verbs `encode`, `recover`, `generate`, `draw_latents` and `move`, its `layout`
     and its `attributes`. faces: a FaceData (its first six test faces are offered), a float tensor (B, 3, size, size) in
-    [-1, 1], or None for the faces of nobody that ship. attributes: which have a slider, by default those of NAMED that
+    [-1, 1], or None for six of the faces of nobody that ship. attributes: which have a slider, by default those of NAMED that
     the method knows; every code has one. Put it last in a cell, or call `display()`.
 
     What is on show is in `latents` (1, length), `before` and `after` (1, 3, size, size), `strip` (n, 3, size, size),
@@ -57,9 +59,9 @@ class LatentEditor:
     def __init__(self, method, faces=None, attributes=None, seed=0, spread=0.7):
         self.method, self.names = method, _names(method, attributes)
         size = method.generate(method.draw_latents(1)).shape[-1]
-        self.faces = faces_of(faces, size, "generated")
+        self.faces = faces_of(faces, size, "generated", CHOSEN)
         named = [name for name in self.names if name not in method.layout.codes]
-        self._fallback = stepper(method, self.faces, (named or self.names)[:len(NAMED)])
+        self._fallback = stepper(method, self.faces, (named or self.names)[:PAGED])
         self._build(size, seed, spread)
         self._begin()
 
