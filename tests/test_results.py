@@ -29,8 +29,8 @@ def rows(report):
 
 
 def plain(value):
-    """As JSON holds it: tuples are lists."""
-    return json.loads(json.dumps(value))
+    """As a report holds it: tuples are lists, numbers have six digits."""
+    return json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.6g}"))
 
 
 @pytest.mark.parametrize("name", REPORTS)
