@@ -16,7 +16,7 @@ CASES = {
             error = lambda x: (D(x) - x).abs().mean()
             loss_D = error(image) - k * error(fake.detach())
             loss_G = error(fake)
-            k = k + k_step * float(gamma * error(image) - error(fake))
+            k = k + k_step * (gamma * error(image) - error(fake)).item()
             return loss_D, loss_G, min(max(k, 0.0), 1.0)
         """),
     "began-gain": (
