@@ -209,7 +209,8 @@ def test_an_experiment_measures_every_arm_and_goes_on_where_it_stopped(people, o
     for pair, row in part["differences"].items():
         a, b = pair.split(" - ")
         assert row["2"]["mean"] == pytest.approx(part["arms"][a]["2"]["mean"] - part["arms"][b]["2"]["mean"])
-    assert set(part["copies"]) == {"edits", "regenerated", "classical"}
+    assert set(part["copies"]) == {"edits", "strong edits", "regenerated", "classical"}
+    assert part["another_photograph"][0] == pytest.approx(1, abs=0.3), "the yardstick of sizes"
     figures = part["copies"]["edits"]
     assert len(figures["named"]) == 2 and figures["identity"]["stranger"] > figures["identity"]["same"]
     monkeypatch.setattr(recogniser, "learn", None)                      # nothing is trained any more

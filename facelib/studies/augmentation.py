@@ -47,6 +47,7 @@ ARMS = {
     "transfer": (None, None),
     "transfer + classical": (None, "classical"),
     "transfer + edits": (None, "edits"),
+    "transfer + strong edits": (None, "strong edits"),
     "transfer + regenerated": (None, "regenerated"),
     "transfer + regenerated, best half": (None, "best half"),
     "transfer + true edits": (None, "true edits"),
@@ -54,7 +55,8 @@ ARMS = {
 }
 PAIRS = (("classical", "images"), ("classical + edits", "classical"), ("classical + true edits", "classical"),
          ("classical + turned", "classical"), ("transfer", "classical"),
-         ("transfer + classical", "transfer"), ("transfer + edits", "transfer"), ("transfer + regenerated", "transfer"),
+         ("transfer + classical", "transfer"), ("transfer + edits", "transfer"), ("transfer + strong edits", "transfer"),
+         ("transfer + regenerated", "transfer"),
          ("transfer + regenerated, best half", "transfer + regenerated"), ("transfer + true edits", "transfer"),
          ("transfer + turned", "transfer"))
 CLAIM = ("Classical augmentation is not sufficient for facial recognition with small data sets; edits of a person's "
@@ -180,7 +182,7 @@ def edited(method, images, edits):
 def copies_of(people, plan, folder):
     """Copies of all photographs -> (name -> uint8 (P, n, E, 3, H, W), PSNR of the unedited faces (P, n), the weights' mark).
 
-    The names: edits, regenerated, classical, and those of the true ones that there are.
+    The names: edits, strong edits (twice the amounts), regenerated, classical, and those of the true ones that there are.
     """
     flat = people.images.reshape(-1, *people.images.shape[2:])
     method = load_pretrained(plan.predictor)
@@ -189,13 +191,16 @@ def copies_of(people, plan, folder):
     if not all(path.exists() for path in files):
         for path, found in zip(files, edited(method, flat, plan.edits), strict=True):
             kept(path, lambda found=found: found)
+    twice = [(attribute, 2 * amount) for attribute, amount in plan.edits]
+    strong = kept(folder / f"strong-edits-{mark}.npy", lambda: edited(method, flat, twice)[0])
     generator = torch.Generator().manual_seed(0)
     classical = [to_uint8(recogniser.classical(to_float(part), generator, flat.shape[-1])) for part in
                  torch.as_tensor(flat).repeat_interleave(len(plan.edits), 0).split(256)]
     edits, regenerated, closeness = (np.load(path).reshape(*people.images.shape[:2], *shape) for path, shape in
                                      zip(files, 2 * [(len(plan.edits), *flat.shape[1:])] + [()], strict=True))
-    return {"edits": edits, "regenerated": regenerated, "classical": torch.cat(classical).numpy().reshape(edits.shape),
-            **people.truths}, closeness, mark
+    found = {"edits": edits, "strong edits": strong.reshape(edits.shape), "regenerated": regenerated,
+             "classical": torch.cat(classical).numpy().reshape(edits.shape)}
+    return found | people.truths, closeness, mark
 
 
 def best_half(closeness, features, of_copies):
@@ -228,16 +233,19 @@ def experiment(people, plan, folder, arms=None):
     arms = [arm for arm, (_, kind) in ARMS.items() if kind in {None, "best half", *copies} and (arms is None or arm in arms)]
     kinds = {ARMS[arm][1] for arm in arms}
     copies = {name: images for name, images in copies.items() if name in kinds}
-    network, values = load_features("perceptual"), {}
-    features = {name: seen_by(network, images) for name, images in {"": people.images, **copies}.items()}
+    of = lambda kind: f"-{mark}" if kind in ("edits", "strong edits", "regenerated") else ""
+    features, judged, values = {}, {}, {}
+    for kind, images in {"": people.images, **copies}.items():
+        for network, found, some in (("perceptual", features, images), ("judge_identity", judged, images[:, :JUDGED])):
+            file = folder / f"{network}-{kind.replace(' ', '-') or 'photographs'}{of(kind)}.npy"
+            found[kind] = torch.from_numpy(kept(file, lambda network=network, some=some: seen_by(load_features(network), some)))
     if "best half" in kinds:
         features["best half"] = best_half(closeness, features[""], features["regenerated"])
     for arm in arms:
         change, kind = ARMS[arm]
-        of = f"-{mark}" if kind == "edits" else ""
         for k in plan.shots:
             work = [partial(accuracies, people, plan, copies.get(kind), features, arm, k, seed) for seed in plan.seeds]
-            found = [kept(folder / f"{arm.replace(' ', '-')}-{k}-{seed}{of}.npy", one) if change else one()
+            found = [kept(folder / f"{arm.replace(' ', '-')}-{k}-{seed}{of(kind)}.npy", one) if change else one()
                      for seed, one in zip(plan.seeds, work, strict=True)]
             values[arm, k] = np.stack(found)                                              # (seeds, P)
             print(f"{folder.name}: {arm}, {k} of each: {values[arm, k].mean():.3f}", flush=True)
@@ -248,7 +256,8 @@ def experiment(people, plan, folder, arms=None):
             "differences": {f"{a} - {b}": {str(k): told(values[a, k] - values[b, k]) for k in plan.shots}
                             for a, b in PAIRS if a in arms and b in arms},
             "closeness": float(closeness.mean()),
-            "copies": {name: nature(people, copies[name], features[""], features[name], plan) for name in copies}}
+            "another_photograph": spread(features[""], features[""].roll(1, 1)[:, :, None]),
+            "copies": {name: nature(people, plan, name, features, judged) for name in copies}}
 
 
 def drawn(people, plan, seed):
@@ -281,18 +290,18 @@ def resamples(seeds, people):
     return np.einsum("rs,rp->rsp", *of).reshape(RESAMPLES, -1)
 
 
-def nature(people, copies, features, of_copies, plan):
-    """What copies are like, in the recogniser's features -> figures.
+def nature(people, plan, kind, features, judged):
+    """What copies of a kind are like, in what two networks see of photographs ("") and copies, (P, n, ...) -> figures.
 
-    identity: their mean distance (1 - cosine) from their photograph, beside that of two photographs of one person and of
-    two; judge_identity: the same for JUDGED of each person, by a judge that nothing here has learnt from. named: the share of
-    copies of held-out photographs that the head names rightly, which learnt from the most photographs, for each copy of
-    `copies`, beside that of the photographs ("named_photographs"). size, within, between: see `spread`.
+    identity: their mean distance (1 - cosine) from their photograph in the recogniser's features, beside that of two
+    photographs of one person and of two; judge_identity: the same, for JUDGED photographs of each person, by a judge that
+    nothing here has learnt from. named: the share of copies of held-out photographs that the head names rightly, which
+    learnt from the most photographs, for each copy, beside that of the photographs ("named_photographs").
+    size_within_between: see `spread`.
     """
-    judge = load_features("judge_identity")
-    figures = {"size_within_between": spread(features, of_copies)}
-    judged = (seen_by(judge, people.images[:, :JUDGED]), seen_by(judge, copies[:, :JUDGED]))
-    for name, (a, b) in {"identity": (features, of_copies), "judge_identity": judged}.items():
+    of_photographs, of_copies = features[""], features[kind]
+    figures = {"size_within_between": spread(of_photographs, of_copies)}
+    for name, a, b in (("identity", of_photographs, of_copies), ("judge_identity", judged[""], judged[kind])):
         other, stranger = a.roll(1, 1), a.roll(1, 0)
         far = lambda x, y: float(identity_distance(x.flatten(0, -2), y.flatten(0, -2)).mean())
         figures[name] = {"copy": far(a[:, :, None].expand_as(b), b), "same": far(a, other), "stranger": far(a, stranger),
@@ -302,9 +311,9 @@ def nature(people, copies, features, of_copies, plan):
         order, rows = drawn(people, plan, seed), np.arange(len(people.images))[:, None]
         k = max(plan.shots)
         names = torch.arange(len(rows)).repeat_interleave(k)
-        said = recogniser.head(features[rows, order[:, :k]].flatten(0, 1), names, len(rows))
+        said = recogniser.head(of_photographs[rows, order[:, :k]].flatten(0, 1), names, len(rows))
         asked = (rows, order[:, -plan.held_out:])
-        every = torch.cat([features[asked][:, :, None], of_copies[asked]], 2)             # (P, held_out, 1 + E, d)
+        every = torch.cat([of_photographs[asked][:, :, None], of_copies[asked]], 2)             # (P, held_out, 1 + E, d)
         hits.append((said(every).argmax(-1) == torch.as_tensor(rows)[:, :, None]).float().mean((0, 1)))
     photograph, *each = torch.stack(hits).mean(0).tolist()
     return figures | {"named_photographs": photograph, "named": each}
