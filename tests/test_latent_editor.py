@@ -52,6 +52,7 @@ def test_a_slider_changes_the_picture_and_reset_brings_it_back_bit_for_bit(edito
         assert editor.canvas.rows[0][1][1]["src"] != shown[0][1][1]["src"] and editor.canvas.rows[0][1][0] == shown[0][1][0]
         editor.reset.click()
         assert torch.equal(editor.after, before) and torch.equal(editor.latents, latents) and editor.amounts == {}
+        assert editor.controls["c_cat0"].label == "as it is"
         assert editor.canvas.rows[0][1][1]["src"] == shown[0][1][1]["src"]
     editor.controls["Smiling"].value = 0.05
     editor.controls["Smiling"].value = 0.0      # by hand, with the strip of the same slider
@@ -103,7 +104,7 @@ def test_a_code_slider_stands_where_the_face_has_its_code(editor, method):
     codes = method.layout.split(editor.latents)["c_cont"][0]
     for i, code in enumerate(codes.tolist()):
         assert editor.controls[f"c_cont{i}"].value == pytest.approx(code, abs=0.026)
-    assert editor.controls["c_cat0"].value is None and editor.amounts == {}
+    assert editor.controls["c_cat0"].label == "as it is" and editor.amounts == {}
     assert torch.equal(editor.latents, method.draw_latents(1, seed=3, spread=0.7))
 
 

@@ -19,6 +19,7 @@ NAMED = ("Smiling", "Eyeglasses", "Male", "Young", "Blond_Hair", "Mouth_Slightly
 VERBS = ("encode", "recover", "generate", "draw_latents", "move")
 CHOSEN = (1, 28, 19, 6, 2, 24)  # of the faces of nobody: clear ones, men and women, with a smile and without
 SAMPLE = -1                 # not a face that was given, but one drawn from the prior
+AS_IT_IS = -1               # not a class of a categorical code (a dropdown whose value is None shows nothing)
 STRIP = (-2, -1, 0, 1, 2)   # of an attribute; of a continuous code the halves of these
 PAGED = 6                   # sliders that the stepper has, so that three faces fit
 STEPS = 100                 # of the search that Refine starts
@@ -265,7 +266,7 @@ def _control(method, name):
     style = {"description_width": "9.5em"}
     layout = w.Layout(width="340px", max_width="100%")
     if _kind(method, name) == "c_cat":
-        options = [("as it is", None), *((f"class {i}", i) for i in _stops(method, name))]
+        options = [("as it is", AS_IT_IS), *((f"class {i}", i) for i in _stops(method, name))]
         return w.Dropdown(options=options, description=name, style=style, layout=layout)
     most = 3.0 if _kind(method, name) == "attribute" else 1.0
     return w.FloatSlider(value=0.0, min=-most, max=most, step=GRID, description=_spoken(name), style=style, layout=layout)
@@ -277,7 +278,7 @@ def _rest(method, latents, name):
     if kind == "c_cont":
         value = float(method.layout.split(latents)["c_cont"][0, int(name.removeprefix(kind))].clamp(-1, 1))
         return round(round(value / GRID) * GRID, 2)
-    return None if kind == "c_cat" else 0.0
+    return AS_IT_IS if kind == "c_cat" else 0.0
 
 
 def _stops(method, name):
