@@ -41,6 +41,8 @@ def test_every_study_is_made_of_runs_that_there_can_be(name):
     """And each variant but the first has its claim, and its own folder."""
     about = STUDIES[name]()
     configs = [replace(about.base, **changes) for changes in about.variants.values()]
+    assert all(max(study.shortened(config, True).steps) <= 32
+               for config in (*configs, *(config for _, config in about.generators.values())))
     assert len(set(map(str, configs))) == len(configs) - len(about.skips)
     assert len({study.slug(variant) for variant in about.variants}) == len(about.variants)
     assert set(about.skips) | set(about.seeds) | set(about.claims) <= set(about.variants)

@@ -86,7 +86,7 @@ def carry_out(name, study, out=None, runs=None, faces=None, quick=False):
     """Run a study -> its report, also written to `out` (default book/results/NAME.json; "" writes nothing).
 
     runs: the folder of the training runs, by default runs/study-NAME; one that is complete is only measured. faces:
-    FaceData of the base's size, by default the rendered faces, in each size that a variant asks for. quick: 12 steps a
+    FaceData of the base's size, by default the rendered faces, in each size that a variant asks for. quick: 32 steps a
     phase and 160 test faces, to see that everything works (default `out` is then nothing).
     """
     runs = Path(runs or f"runs/study-{name}{'-quick' if quick else ''}")
@@ -147,8 +147,8 @@ def slug(name):
 
 
 def shortened(config, quick):
-    """The config, with 12 steps a phase at most where it has to be quick."""
-    return replace(config, steps=tuple(min(n, 12) for n in config.steps)) if quick else config
+    """The config, with 32 steps a phase at most where it has to be quick (an InfoGAN's encoder must see 1024 faces)."""
+    return replace(config, steps=tuple(min(n, 32) for n in config.steps)) if quick else config
 
 
 def prepared(study, config, seed, ground, runs, quick):
