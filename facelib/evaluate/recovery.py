@@ -154,16 +154,16 @@ def offered(method, truth, device="cpu"):
 
     None is the method's own loss. A likeness whose network cannot be had raises RuntimeError.
     """
-    found, missing, one, now = {}, {}, truth[:1], clock(device)
+    found, missing, some, now = {}, {}, truth[:SLICE], clock(device)     # several: a network's loading must not count as slow
     for likeness in (None, *method.likenesses):
         try:
-            method.recover(one, 0, likeness)                # the first look is slower than the others
+            method.recover(some[:1], 0, likeness)           # the first look is slower than the others
         except RuntimeError as error:
             missing[likeness] = str(error).partition(" (")[0]
             continue
         began = now()
-        method.recover(one, 0, likeness)
-        found[likeness] = min(len(truth), FEW) if 1000 * (now() - began) > SLOW else len(truth)
+        method.recover(some, 0, likeness)
+        found[likeness] = min(len(truth), FEW) if 1000 * (now() - began) / len(some) > SLOW else len(truth)
     return found, missing
 
 
