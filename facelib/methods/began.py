@@ -125,7 +125,8 @@ class BEGAN(Method):
     Config = BEGANConfig
     presets = {
         "seed": BEGANConfig(),
-        "book": BEGANConfig(latents="normal", width=64, patch=4, steps=(6000, 5648), lr=2e-4, lr_half=8000, k_step=0.002),
+        "book": BEGANConfig(latents="normal", width=64, patch=4, gamma=0.7, k_step=0.02, steps=(6000, 10275), lr=2e-4,
+                            lr_half=8000),
         "smoke": BEGANConfig(size=32, z_dim=16, latents="normal", width=8, patch=2, categorical=(4,), continuous=2,
                              steps=(12, 12), batch_size=8, lr=1e-3, ema_decay=0.9),
     }

@@ -43,8 +43,8 @@ def study():
     The paper plays 200,000 steps at most, with k moved by 0.001 of the difference; here 750 steps see as many faces as the
     runs of `facelib study infogan`, so that k moves faster.
     """
-    base = replace(method_class("began").presets["book"], size=32, width=16, steps=(150, PLAYED - 150), batch_size=16, lr=5e-4,
-                   lr_half=400, k_step=0.02, ema_decay=0.99)
+    base = replace(method_class("began").presets["book"], size=32, width=16, steps=(150, PLAYED - 150), gamma=0.5, batch_size=16,
+                   lr=5e-4, lr_half=400, k_step=0.02, ema_decay=0.99)
     scratch, codes = {"steps": (0, PLAYED)}, {"z_dim": 52, "categorical": (10,), "continuous": 2}
     return Study("began", base, {
         "gamma 0.5": {},
