@@ -46,6 +46,12 @@ class Layout:
         parts = [z] + [F.one_hot(torch.randint(k, (n,), generator=generator), k).float() for k in self.categorical]
         return torch.cat([*parts, torch.rand(n, self.continuous, generator=generator) * 2 - 1], 1)
 
+    def sample(self, n, seed=0, spread=1.0):
+        """n latents of the prior, joined -> (n, length) on the CPU; the same seed gives the same. spread: factor of z."""
+        vector = self.draw(n, torch.Generator().manual_seed(seed))
+        vector[:, :self.z_dim] *= spread
+        return vector
+
     def join(self, latents):
         """A dict of latents -> (B, length). ValueError where one is missing or has another size."""
         for name, size in self.sizes.items():

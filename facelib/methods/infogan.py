@@ -319,9 +319,7 @@ class InfoGAN(Method):
 
     def draw_latents(self, n, seed=0, spread=1.0):
         """n latents of the prior, joined -> (n, layout.length) on the CPU; the same seed gives the same. spread: of z."""
-        vector = self.layout.draw(n, torch.Generator().manual_seed(seed))
-        vector[:, :self.cfg.z_dim] *= spread
-        return vector
+        return self.layout.sample(n, seed, spread)
 
     def sample(self, n, seed=0, spread=1.0):
         """n images of nothing in particular -> (n, 3, size, size) in [-1, 1]; the same seed gives the same.

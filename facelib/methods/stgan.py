@@ -113,9 +113,7 @@ class STGAN(Method):
 
     def draw_latents(self, n, seed=0, spread=1.0):
         """n latents of the prior, joined -> (n, layout.length) on the CPU; the same seed gives the same. spread: of z."""
-        vector = self.layout.draw(n, torch.Generator().manual_seed(seed))
-        vector[:, :self.cfg.z_dim] *= spread
-        return vector
+        return self.layout.sample(n, seed, spread)
 
     @torch.no_grad()
     def generate(self, latents):
