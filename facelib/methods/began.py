@@ -241,7 +241,7 @@ class BEGAN(Method):
 
     @torch.no_grad()
     def reconstruct(self, image):
-        """What D makes of faces (B, 3, size, size): its idea of them, in [-1, 1]."""
+        """What D makes of faces (B, 3, size, size): its idea of them, in [-1, 1]. Of a run: published weights leave D out."""
         with self.evaluating():
             return self.D(image).clamp(-1, 1)
 
