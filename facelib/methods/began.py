@@ -11,7 +11,7 @@ network like G -> face (3, 64, 64) -> mean absolute error: one number.
 
 `autoencoder="infogan"` is the student project's step that failed: D's layers encode, G's layers decode. With codes, a
 predictor P recovers them from generated faces (Info-BEGAN). `book` starts G as D's decoder after D has learnt to
-autoencode, and looks at blocks of 2x2 pixels: with 3x3 convolutions at full size BEGAN is dear.
+autoencode, and looks at blocks of 4x4 pixels: with 3x3 convolutions at full size BEGAN is dear.
 """
 
 from dataclasses import dataclass

@@ -214,7 +214,8 @@ class InfoGAN(Method):
             self.update(loss, self.opt_AE if phase == "autoencoder" else self.opt_E)
             if phase == "autoencoder":
                 self.whitening.follow(found[:, :cfg.z_dim])
-            self.recent.copy_(torch.cat([self.recent, mean.detach()])[-RECENT:])
+            else:                               # what E found before the latents were whitened counts no more
+                self.recent.copy_(torch.cat([self.recent, mean.detach()])[-RECENT:])
             return log
         if self.scalars.get("assigned") is False:
             self.assign()
@@ -237,9 +238,10 @@ class InfoGAN(Method):
         """
         cfg, d = self.cfg, self.cfg.z_dim
         device = next(self.G.parameters()).device
+        recent = self.recent if self.accelerator is None else self.accelerator.gather(self.recent)  # alike in all processes
         rest, columns = torch.eye(d, device=device), []                 # what is left for z: a projection
         for k in cfg.categorical:
-            latents = (self.recent @ rest).cpu().double().numpy()
+            latents = (recent @ rest).cpu().double().numpy()
             tries = [need("scipy.cluster.vq").kmeans2(latents, k, minit="++", seed=seed) for seed in range(10)]
             found = min(tries, key=lambda found: ((latents - found[0][found[1]]) ** 2).sum())[0]
             centres = torch.from_numpy(found).to(rest)
