@@ -11,7 +11,7 @@ SETUP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 # The execution cache knows the notebooks only; this is all else that their results follow from.
 INPUTS = find facelib book/results constraints.txt -type f ! -path '*/__pycache__/*' ! -name '.*' \
 	| LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1
-WHAT := .[book,photos,train,test]
+WHAT := .[book,photos,train,export,teach,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
 # A page's live cells must not depend on which data this machine happens to have.
 BUILD_ENV = env -u FACELIB_DATA PATH="$(CURDIR)/$(BIN):$$PATH"

@@ -14,6 +14,8 @@ EXTRAS = {
     "ipywidgets": ("ipywidgets", "book"),
     "anywidget": ("anywidget", "book"),
     "tyro": ("tyro", "train"),
+    "onnx": ("onnx", "export"),
+    "onnxscript": ("onnxscript", "export"),
 }
 
 

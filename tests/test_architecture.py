@@ -31,7 +31,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that use methods by their verbs only: they are handed one, or ask `pretrained` for it.
 BY_VERBS_ONLY = {"metrics", "plots", "widgets", "evaluate", "check", "generation"}
 OPTIONAL = ("accelerate", "anywidget", "cv2", "ipywidgets", "matplotlib", "scipy", "skimage", "sklearn", "tensorboard",
-            "torchmetrics", "tyro")
+            "onnx", "onnxscript", "torchmetrics", "tyro")
 
 
 def sources():
