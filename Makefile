@@ -13,6 +13,8 @@ INPUTS = find facelib book/results constraints.txt -type f ! -path '*/__pycache_
 	| LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1
 WHAT := .[book,photos,train,export,teach,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
+# Tests that open built pages in a browser; the unit tests are all others but test_book.py.
+IN_BROWSER := tests/test_browser.py
 # A page's live cells must not depend on which data this machine happens to have.
 BUILD_ENV = env -u FACELIB_DATA PATH="$(CURDIR)/$(BIN):$$PATH"
 
@@ -65,7 +67,7 @@ lint: $(SETUP)  ## ruff
 
 unit: $(SETUP)  ## the package's tests
 	$(call step,unit tests, $(BIN)/python -m pytest -q --durations=8 \
-		--ignore=tests/test_book.py --ignore=tests/test_browser.py)
+		$(addprefix --ignore=,tests/test_book.py $(IN_BROWSER)))
 
 notebooks: $(SETUP)  ## every cell of every notebook, run with nbval
 	$(call step,running every cell with nbval, \
@@ -76,7 +78,7 @@ built: book  ## tests of the built pages
 
 browser: book  ## every page in a browser, desktop and phone
 	$(call step,looking for a browser, $(BIN)/python tools/browser.py)
-	$(call step,opening every page in the browser, $(BIN)/python -m pytest -q tests/test_browser.py)
+	$(call step,opening every page in the browser, $(BIN)/python -m pytest -q $(IN_BROWSER))
 
 publish-url:  ## URL=https://github.com/OWNER/NAME: carry the repository's address everywhere
 	@$(PYTHON) tools/publish_url.py $(URL)

@@ -1,15 +1,19 @@
 """What holds for every test: no window is opened, and nothing is written outside the repository's own folders."""
 
 import datetime
+import functools
 import io
 import os
-import shutil
 import tempfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import browser as browser_tool
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDTHS = {"desktop": (1280, 900), "phone": (360, 740)}  # of a page, in CSS pixels
 
 os.environ.setdefault("MPLBACKEND", "agg")
 if "FACELIB_CACHE" not in os.environ:
@@ -35,16 +39,58 @@ def html(root):
 
 @pytest.fixture(scope="module")
 def browser():
-    """A browser for pages made by a test; without one the test is skipped."""
+    """A Chromium; without one the test is skipped (`make browser` has looked for one before)."""
     playwright = pytest.importorskip("playwright.sync_api")
-    path = os.environ.get("FACELIB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    path = browser_tool.find()
+    if path is None:
+        pytest.skip("no Chromium was found; install one (Debian: apt-get install chromium) or set CHROMIUM to its path")
     with playwright.sync_playwright() as p:
-        try:
-            browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no browser to run: {error}")
+        # A root user, as in a container, has no sandbox to run it in.
+        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(html):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """visit(page, width) -> (the opened page, its errors, the requests it made to other hosts, which are refused)."""
+    contexts = []
+
+    def visit(name, width):
+        size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
+        context = browser.new_context(viewport=size, is_mobile=width == "phone", has_touch=width == "phone",
+                                      reduced_motion="reduce")
+        contexts.append(context)
+        page, errors, outside = context.new_page(), [], []
+        # The pages must stand alone: other hosts are never reached from a test.
+        page.route(lambda url: not url.startswith((address, "data:", "blob:")),
+                   lambda route: (outside.append(route.request.url), route.abort()))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text)
+                if message.type == "error" and message.location.get("url", "").startswith(address) else None)
+        page.on("response", lambda response: errors.append(f"{response.status}: {response.url}")
+                if response.status >= 400 else None)
+        page.goto(f"{address}/{name}", wait_until="load")
+        page.wait_for_load_state("networkidle")
+        return page, errors, outside
+
+    yield visit
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture

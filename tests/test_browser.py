@@ -1,73 +1,13 @@
 """Every page in a real browser, at desktop and phone width. Pictures of them are left in _build/screenshots."""
 
-import functools
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import browser as browser_tool
 import pytest
+from conftest import WIDTHS
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html")) + ["search.html", "genindex.html"]
-WIDTHS = {"desktop": (1280, 900), "phone": (360, 740)}
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture(scope="module")
-def address(html):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    path = browser_tool.find()
-    if path is None:
-        pytest.fail("no Chromium was found; install one (Debian: apt-get install chromium) or set CHROMIUM to its path")
-    with sync_playwright() as playwright:
-        # A root user, as in a container, has no sandbox to run it in.
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def visit(chromium, address):
-    """visit(page, width) -> (the opened page, its errors, the requests it made to other hosts, which are refused)."""
-    contexts = []
-
-    def visit(name, width):
-        size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
-        context = chromium.new_context(viewport=size, is_mobile=width == "phone", has_touch=width == "phone",
-                                       reduced_motion="reduce")
-        contexts.append(context)
-        page, errors, outside = context.new_page(), [], []
-        # The pages must stand alone: other hosts are never reached from a test.
-        page.route(lambda url: not url.startswith((address, "data:", "blob:")),
-                   lambda route: (outside.append(route.request.url), route.abort()))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text)
-                if message.type == "error" and message.location.get("url", "").startswith(address) else None)
-        page.on("response", lambda response: errors.append(f"{response.status}: {response.url}")
-                if response.status >= 400 else None)
-        page.goto(f"{address}/{name}", wait_until="load")
-        page.wait_for_load_state("networkidle")
-        return page, errors, outside
-
-    yield visit
-    for context in contexts:
-        context.close()
 
 
 OVERFLOW = """() => {
