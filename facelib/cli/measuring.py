@@ -8,7 +8,7 @@ from facelib.cli.words import load_data
 def evaluate(*, methods: tuple[str, ...] = ("glcic",), data: str = "synthetic", root: str | None = None, size: int = 64,
              holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0, out: Path | None = None,
              samples: tuple[str, ...] = (), upscale: tuple[str, ...] = (), recover: str | None = None,
-             edits: str | None = None):
+             edits: str | None = None, people: tuple[str, ...] = ()):
     """Measure methods on held-out faces: one table.
 
     Args:
@@ -26,12 +26,13 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic",), data: str = "synthetic", 
             any of them with +back_projection, or all.
         recover: instead: a predictor's weights: how well the latents of a face are found, by every route.
         edits: instead: a predictor's weights: what an edit changes, and what it should have left alone.
+        people: instead: methods that complete or enlarge: for whom they err, and which attributes they change.
     """
     from facelib import evaluate as benchmark
     from facelib import generation
 
     listed = lambda words: [part for word in words for part in word.split(",") if part]
-    reports = {"--samples": samples, "--upscale": upscale, "--recover": recover, "--edits": edits}
+    reports = {"--samples": samples, "--upscale": upscale, "--recover": recover, "--edits": edits, "--people": people}
     asked = [option for option, value in reports.items() if value]
     if len(asked) > 1:
         raise ValueError(f"{' and '.join(asked)} are separate reports; ask for one at a time")
@@ -49,6 +50,10 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic",), data: str = "synthetic", 
         from facelib.evaluate import editing
 
         editing.main(edits, data, root, n, seed, out)
+    elif people:
+        from facelib.evaluate import people as by_people
+
+        by_people.main(listed(people), data, root, n, seed, out)
     else:
         benchmark.main(listed(methods), data, root, size, listed(holes), n, seed, out)
 

@@ -1,0 +1,73 @@
+"""A small Sphinx extension: figures in the prose of .md pages, read from the committed results when the page is built.
+
+    {found}`glcic > variants > saturating loss > hole_psnr_change`     0.41 (0.37 to 0.44)
+    {found}`benchmark > method=glcic hole=center > psnr_hole`          a row of a list, by what it holds
+    {found}`recovery > method=predictor > identity : .3f`              a format; without one, two decimals
+    {command}`glcic`                                                   the command that wrote the file
+
+The first word is a file of book/results or, where there is none, a card of facelib/weights. A mean comes with its 95 %
+interval. A key that is not there is a warning, and warnings are errors: a figure cannot go stale silently.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util import logging
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def read(name):
+    """A results file, or the card of published weights. KeyError for neither."""
+    for path in (ROOT / "book" / "results" / f"{name}.json", ROOT / "facelib" / "weights" / f"{name}.json"):
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+    raise KeyError(name)
+
+
+def look(path):
+    """The value at "file > key > key"; in a list, "key=text key=text" names the row that holds these. KeyError, says which."""
+    name, *steps = (step.strip() for step in path.split(" > "))
+    value = read(name)
+    for step in steps:
+        try:
+            if isinstance(value, list):
+                wanted = dict(pair.split("=") for pair in step.split())
+                value = next(row for row in value if all(str(row.get(key)) == text for key, text in wanted.items()))
+            else:
+                value = value[step]
+        except (KeyError, TypeError, ValueError, StopIteration):
+            raise KeyError(f"{step!r} of {path!r}") from None
+    return value
+
+
+def told(text):
+    """What a role says: "path" or "path : format" -> the figure as text, a mean with its interval."""
+    path, _, form = text.partition(" : ")
+    value = look(path.strip())
+    say = lambda number: format(number, form.strip() or ".2f").replace("-", "\N{MINUS SIGN}")
+    if isinstance(value, dict):
+        return f"{say(value['mean'])} ({say(value['low'])} to {say(value['high'])})"
+    return value if isinstance(value, str) else say(value)
+
+
+def found(role, rawtext, text, lineno, inliner, options=None, content=None):
+    try:
+        said = told(text)
+    except (KeyError, ValueError) as error:
+        logging.getLogger(__name__).warning("no figure for %s: %s", text, error, location=(inliner.document["source"], lineno))
+        return [nodes.problematic(rawtext, rawtext)], []
+    return [nodes.inline(rawtext, said, classes=["figure-found"])], []
+
+
+def command(role, rawtext, text, lineno, inliner, options=None, content=None):
+    return [nodes.literal(rawtext, read(text.strip())["command"])], []
+
+
+def setup(app):
+    app.add_role("found", found)
+    app.add_role("command", command)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
