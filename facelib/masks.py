@@ -180,16 +180,18 @@ def check(image, mask):
         raise ValueError(f"image must be (B, 3, H, W), got {tuple(image.shape)}{hint}")
     if not image.is_floating_point():
         raise ValueError(f"image must be float in [-1, 1], got {image.dtype}; use facelib.data.to_float(image)")
-    image = image.detach()
-    if image.numel() and not (float(image.min()) >= -1.001 and float(image.max()) <= 1.001):      # not: NaN is refused
-        raise ValueError(f"image must lie in [-1, 1], got [{float(image.min()):.3g}, {float(image.max()):.3g}]; "
-                         "use facelib.data.to_float on uint8, or image * 2 - 1 on [0, 1]")
     if mask.ndim != 4 or mask.shape[1] != 1:
         hint = "; use mask[:, :1]" if mask.ndim == 4 else "; it needs a batch and a channel axis"
         raise ValueError(f"mask must be (B, 1, H, W) with 1 = hole, got {tuple(mask.shape)}{hint}")
     if len(mask) not in (1, len(image)) or mask.shape[-2:] != image.shape[-2:]:
         raise ValueError(f"mask must match the image's batch and size {(len(image), 1, *image.shape[-2:])}, "
                          f"got {tuple(mask.shape)}")
+    if torch.compiler.is_compiling():           # exported networks are traced without values
+        return
+    image = image.detach()
+    if image.numel() and not (float(image.min()) >= -1.001 and float(image.max()) <= 1.001):      # not: NaN is refused
+        raise ValueError(f"image must lie in [-1, 1], got [{float(image.min()):.3g}, {float(image.max()):.3g}]; "
+                         "use facelib.data.to_float on uint8, or image * 2 - 1 on [0, 1]")
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise ValueError("mask must hold only 0 (known) and 1 (hole); threshold it with (mask > 0.5).float()")
 

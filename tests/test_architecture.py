@@ -23,7 +23,7 @@ FLOORS = [
     {"train", "latent_search"},
     {"methods"},
     {"pretrained"},
-    {"evaluate", "studies", "widgets", "check", "photo", "generation"},
+    {"evaluate", "studies", "widgets", "check", "photo", "generation", "export"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,4 +1,4 @@
-"""The command line: `facelib train|complete|upscale|edit|generate|align|evaluate|study|publish|info`, also as
+"""The command line: `facelib train|complete|upscale|edit|generate|align|evaluate|study|publish|export|info`, also as
 `python -m facelib ...`.
 
 A mistake of the user's ends with one line on stderr and exit code 2, a failure (no memory, diverged, disk full) with 1,
@@ -9,12 +9,12 @@ import sys
 
 from facelib.cli.measuring import evaluate, generate
 from facelib.cli.photographs import align, complete, edit, upscale
-from facelib.cli.training import info, publish, study, train
+from facelib.cli.training import export, info, publish, study, train
 from facelib.cli.words import configure, load_data, numbers, parse_data
 from facelib.extras import need
 
 COMMANDS = {"train": train, "complete": complete, "upscale": upscale, "edit": edit, "generate": generate, "align": align,
-            "evaluate": evaluate, "study": study, "publish": publish, "info": info}
+            "evaluate": evaluate, "study": study, "publish": publish, "export": export, "info": info}
 __all__ = [*COMMANDS, "COMMANDS", "configure", "load_data", "main", "numbers", "parse_data"]
 
 

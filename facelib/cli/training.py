@@ -1,4 +1,4 @@
-"""The commands that train: `facelib train, study, publish, info`."""
+"""The commands that train, and those for what was trained: `facelib train, study, publish, export, info`."""
 
 import dataclasses
 import functools
@@ -131,6 +131,20 @@ def _judge_metrics(run, data):
                              "measured on people that are held out")
         metrics["verification"] = verification_accuracy(method.net_ema, faces.val, faces.test)
     return metrics
+
+
+def export(name: str, /, *, out: Path):
+    """Write published weights as one ONNX file, which runs without PyTorch, also in a browser.
+
+    Args:
+        name: of the weights, such as glcic, infogan or predictor; a name that cannot be exported gets a list of those that can.
+        out: the .onnx file to write.
+    """
+    from facelib.export import export, verb_of
+
+    verb = verb_of(name)
+    written = export(name, out)
+    print(f"{written}: {verb} of {name}, {written.stat().st_size / 2**20:.1f} MB")
 
 
 def info():
