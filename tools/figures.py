@@ -1,11 +1,11 @@
 """A small Sphinx extension: figures in the prose of .md pages, read from the committed results when the page is built.
 
-    {found}`glcic > variants > saturating loss > hole_psnr_change`     0.41 (0.37 to 0.44)
-    {found}`benchmark > method=glcic hole=center > psnr_hole`          a row of a list, by what it holds
-    {found}`recovery > method=predictor > identity : .3f`              a format; without one, two decimals
-    {command}`glcic`                                                   the command that wrote the file
+    {found}`glcic > variants > saturating loss > hole_psnr_change`       0.41 (0.37 to 0.44)
+    {found}`benchmark > rows > method=glcic & hole=center > psnr_hole`   a row of a list, by what it holds
+    {found}`card glcic > images_seen : ,`                                a format; without one, two decimals
+    {command}`glcic`                                                     the command that wrote the file
 
-The first word is a file of book/results or, where there is none, a card of facelib/weights. A mean comes with its 95 %
+The first word is a file of book/results, or with "card" before it a card of facelib/weights. A mean comes with its 95 %
 interval. A key that is not there is a warning, and warnings are errors: a figure cannot go stale silently.
 """
 
@@ -21,21 +21,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @cache
 def read(name):
-    """A results file, or the card of published weights. KeyError for neither."""
-    for path in (ROOT / "book" / "results" / f"{name}.json", ROOT / "facelib" / "weights" / f"{name}.json"):
-        if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
-    raise KeyError(name)
+    """A file of results, or the card of published weights. KeyError for neither."""
+    card, _, weights = name.partition("card ")
+    path = ROOT / "book" / "results" / f"{name}.json" if card else ROOT / "facelib" / "weights" / f"{weights}.json"
+    if not path.is_file():
+        raise KeyError(name)
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def look(path):
-    """The value at "file > key > key"; in a list, "key=text key=text" names the row that holds these. KeyError, says which."""
+    """The value at "file > key > key"; in a list "key=text & key=text" names a row. KeyError, says which."""
     name, *steps = (step.strip() for step in path.split(" > "))
     value = read(name)
     for step in steps:
         try:
             if isinstance(value, list):
-                wanted = dict(pair.split("=") for pair in step.split())
+                wanted = dict(pair.split("=") for pair in step.split(" & "))
                 value = next(row for row in value if all(str(row.get(key)) == text for key, text in wanted.items()))
             else:
                 value = value[step]
