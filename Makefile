@@ -25,7 +25,7 @@ step = @printf '\n==> %s\n' "$(1)"; t=$$(date +%s); if $(2); then \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup book test lint unit notebooks built browser publish-url clean
+.PHONY: help setup book test lint unit notebooks built browser assignment grade publish-url clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' \
@@ -79,6 +79,13 @@ built: book  ## tests of the built pages
 browser: book  ## every page in a browser, desktop and phone
 	$(call step,looking for a browser, $(BIN)/python tools/browser.py)
 	$(call step,opening every page in the browser, $(BIN)/python -m pytest -q $(IN_BROWSER))
+
+assignment: $(SETUP)  ## NAME=completing: the students' version of an assignment, into _build/assignments
+	@$(BIN)/python tools/grade.py release "$(NAME)"
+
+grade: $(SETUP)  ## NAME=completing SUBMISSIONS=folder [OUT=grades.csv FORCE=1 JOBS=2 MINUTES=20]: grade STUDENT.ipynb
+	@$(BIN)/python tools/grade.py grade "$(NAME)" "$(SUBMISSIONS)" $(if $(OUT),--out "$(OUT)") $(if $(FORCE),--force) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 publish-url:  ## URL=https://github.com/OWNER/NAME: carry the repository's address everywhere
 	@$(PYTHON) tools/publish_url.py $(URL)
