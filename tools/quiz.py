@@ -31,7 +31,7 @@ ASTRONAUT = -1
 KINDS = ("center", "rectangle", "rectangle", "glcic", "strokes", "half")    # of six holes; every other one for each round
 # What fills them: name -> kinds of its holes. context_encoder knows the centre alone.
 METHODS = {"glcic": KINDS, "dcgan": KINDS, "denoising": KINDS, "context_encoder": ("center",) * 6, "telea": KINDS}
-BLENDED = ("glcic", "dcgan")    # end with Poisson blending: Iizuka et al. 2017, section 4; Yeh et al. 2017, section 3.4
+BLENDED = ("glcic", "dcgan")    # as in their sources: Iizuka et al. 2017, post-processing; Yeh et al. 2017, section 3.4
 SHEET = (("", ""), ("glcic", "rectangle"), ("telea", "half"), ("", ""), ("dcgan", "center"), ("", ""), ("", ""),
          ("glcic", "glcic"))
 
