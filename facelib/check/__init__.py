@@ -7,14 +7,16 @@ from facelib.check import (
     classical,
     denoising,
     enhance,
-    foundations,
+    faces,
     gan,
     glcic,
+    holes,
     infogan,
     recovery,
     semantic,
+    training,
 )
 from facelib.check.checker import EXERCISES, ex
 
-__all__ = ["EXERCISES", "augmentation", "began", "benchmark", "classical", "denoising", "enhance", "ex", "foundations", "gan",
-           "glcic", "infogan", "recovery", "semantic"]
+__all__ = ["EXERCISES", "augmentation", "began", "benchmark", "classical", "denoising", "enhance", "ex", "faces", "gan", "glcic",
+           "holes", "infogan", "recovery", "semantic", "training"]

@@ -2,13 +2,17 @@
 
 import torch
 
-from facelib.check.checker import every, exercise, function, near, random
+from facelib.check.checker import every, exercise, function, parts, random
 
 
 @exercise("augmentation-penalty", "the moves are zero on average, so the mixed term of the square vanishes; what is left is the "
           "mean square of w times the move. And a share of the examples is not moved at all")
 def _(answer):
-    return near(answer, [4 * 0.25 + 9 * 1.0, 0.5 * (4 * 0.25 + 9 * 1.0)], rel=1e-3)
+    one = "That is one of the four moves; the copies are moved in all four ways."
+    return parts(answer, ("what the copies cost", 4 * 0.25 + 9 * 1.0, {
+        16: one, 4: one, 13: "The moves have not the same length in both directions.", 0: "A move up and a move down cancel in "
+        "the answer, not in its square."}), ("what the loss costs", 0.5 * (4 * 0.25 + 9 * 1.0), {
+            10: "Only a part of the examples is moved.", 8: "The share comes out, but of a wrong mean."}), rel=1e-3)
 
 
 @exercise("augmentation-leak", "everybody is in training, so asking whose face it is keeps every copy; ask which photograph a "
@@ -41,7 +45,12 @@ def _(answer):
         a = random(5, 40, seed=seed) / 2 + 0.5
         b = (a - 0.05 + 0.1 * random(5, 40, seed=seed + 1)).clamp(0, 1)
         cases.append(((a, b), paired_error(a, b)))
-    return every(answer, cases, rel=1e-3)
+    return every(answer, cases, rel=1e-3, slips=(
+        (lambda a, b: ((a.mean(0).var() + b.mean(0).var()) / a.shape[1]) ** 0.5,
+         "That would be right if the two arms had met different people."),
+        (lambda a, b: (a - b).std() / (a - b).numel() ** 0.5, "The same person five times is not five people: seeds first."),
+        (lambda a, b: (a - b).mean(0).std(), "That is how much one person differs from another, not how sure their mean is."),
+        (lambda a, b: (a - b).mean(0).var() / a.shape[1], "That is the error's square.")))
 
 
 def paired_error(a, b):
@@ -63,5 +72,8 @@ def _(answer):
         if out.shape != m.shape:
             return f"Expected a direction {tuple(m.shape)}, got {tuple(out.shape)}."
         if not float(torch.nn.functional.cosine_similarity(out.float(), truth, dim=0)) > 1 - 1e-4:
-            return f"With sigma = {sigma:g} and t = {t:g} this is not the best direction."
+            if torch.allclose(out, m - (m @ u) * u, atol=1e-5):
+                return f"All along u is gone, even for copies that move by t = {t:g}."
+            return (f"With sigma = {sigma:g} and t = {t:g} this is not the best direction" +
+                    (": it is still m." if torch.allclose(out / out.norm(), m / m.norm(), atol=1e-5) else "."))
     return True

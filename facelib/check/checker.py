@@ -67,6 +67,21 @@ def near(answer, truth, rel=0.01, absolute=1e-6):
     return bool(torch.allclose(value, truth, rtol=rel, atol=absolute))
 
 
+def parts(answer, *wanted, rel=0.01, absolute=1e-6):
+    """Several numbers, each with its name: says which one is wrong, and why where the mistake is a known one.
+
+    wanted: (name, true number, {a likely wrong number: the sentence that it gets}) for each.
+    """
+    verdict = near(answer, [truth for _, truth, _ in wanted], rel, absolute)
+    if verdict is not False:
+        return verdict
+    for value, (name, truth, slips) in zip(answer, wanted, strict=True):
+        if near(value, truth, rel, absolute) is not True:
+            known = [said for wrong, said in slips.items() if near(value, wrong, rel, absolute) is True]
+            return known[0] if known else f"{name[0].upper()}{name[1:]} is not right."
+    return False
+
+
 def _shape(value):
     return "a single number" if value.ndim == 0 else f"shape {tuple(value.shape)}"
 
@@ -86,16 +101,30 @@ def function(answer):
     return None if callable(answer) else f"Expected a function, got {type(answer).__name__}; pass its name, without ()."
 
 
-def every(answer, cases, **tolerance):
-    """Does the reader's function give the truth for every (arguments, truth)?"""
+def every(answer, cases, slips=(), **tolerance):
+    """Does the reader's function give the truth for every (arguments, truth)?
+
+    slips: (a likely wrong function, the sentence that an answer which always agrees with it gets) for each.
+    """
     problem = function(answer)
     if problem:
         return problem
-    for arguments, truth in cases:
-        verdict = near(answer(*arguments), truth, **tolerance)
-        if verdict is not True:
-            return verdict or f"Wrong for {', '.join(_brief(a) for a in arguments)}."
-    return True
+    got = [answer(*arguments) for arguments, _ in cases]
+    verdicts = [near(value, truth, **tolerance) for value, (_, truth) in zip(got, cases, strict=True)]
+    if all(verdict is True for verdict in verdicts):
+        return True
+    for wrong, said in slips:
+        if all(near(value, wrong(*arguments), **tolerance) is True for value, (arguments, _) in zip(got, cases, strict=True)):
+            return said
+    first = next(i for i, verdict in enumerate(verdicts) if verdict is not True)
+    return verdicts[first] or f"Wrong for {', '.join(_brief(a) for a in cases[first][0])}."
+
+
+def tensor_like(out, wanted):
+    """A sentence if the reader's function gave anything but a tensor of the shape of `wanted`, else None."""
+    if torch.is_tensor(out) and out.shape == wanted.shape:
+        return None
+    return f"Expected a tensor of shape {tuple(wanted.shape)}, got {tuple(getattr(out, 'shape', ())) or type(out).__name__}."
 
 
 def _brief(value):

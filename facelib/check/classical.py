@@ -3,13 +3,19 @@
 import torch
 import torch.nn.functional as F
 
-from facelib.check.checker import every, exercise, function, holes, near, random
+from facelib.check.checker import every, exercise, function, holes, parts, random, tensor_like
 
 
 @exercise("classical-line", "draw it: a membrane over five missing samples rises by the same amount at every step; and total "
           "variation adds up how far one goes up and down, not how fast")
 def _(answer):
-    return near(answer, [-0.6 + 1.6 * 3 / 6, 1.6, 1.6], rel=1e-3, absolute=1e-6)
+    steps = "Five samples are missing: by how many equal steps does one get from the one known sample to the other?"
+    return parts(answer, ("the third sample", -0.6 + 1.6 * 3 / 6, {-0.6 + 1.6 * 3 / 5: steps, -0.6 + 1.6 * 2 / 5: steps}),
+                 ("the variation of the filling", 1.6, {1.6 ** 2 / 6: "Total variation adds up the steps' sizes, not squares.",
+                                                        1.6 * 4 / 6: "The steps to the two known samples count too."}),
+                 ("the variation of the jump", 1.6, {1.6 ** 2: "Total variation adds up the steps' sizes, not squares.",
+                                                     0.0: "The jump lies inside the stretch that is measured."}),
+                 rel=1e-3, absolute=1e-6)
 
 
 @exercise("classical-relax", "repeat the border outward by one pixel first, so that every pixel has four neighbours; what is "
@@ -19,17 +25,23 @@ def _(answer):
     if problem:
         return problem
     image, mask = random(2, 3, 16, 16), holes([2, 3, 5, 6], [8, 0, 8, 8])
-    known = torch.where(mask > 0.5, 0.0, image)
     kernel = torch.tensor([[0, 1.0, 0], [1, 0, 1], [0, 1, 0]]).expand(3, 1, 3, 3) / 4
-    truth = torch.where(mask > 0.5, F.conv2d(F.pad(known, (1,) * 4, mode="replicate"), kernel, groups=3), image)
+
+    def step(border):
+        known = F.pad(torch.where(mask > 0.5, 0.0, image), (1,) * 4, mode=border)
+        return torch.where(mask > 0.5, F.conv2d(known, kernel, groups=3), image)
+
     out = answer(image.clone(), mask)
-    if not torch.is_tensor(out) or out.shape != image.shape:
-        return f"Expected a tensor of shape {tuple(image.shape)}, got {getattr(out, 'shape', type(out).__name__)}."
+    problem = tensor_like(out, image)
+    if problem:
+        return problem
     if not torch.equal(out * (1 - mask), image * (1 - mask)):
         return "Known pixels changed."
     if not torch.allclose(answer(torch.where(mask > 0.5, -image, image), mask), out):
         return "The true pixels of the hole reach the answer."
-    return bool(torch.allclose(out, truth, atol=1e-5)) or "These are not the means of the four neighbours."
+    if torch.allclose(out, step("constant"), atol=1e-5):
+        return "Inside the picture all is right, but beyond its border your neighbours are zeros."
+    return bool(torch.allclose(out, step("replicate"), atol=1e-5)) or "These are not the means of the four neighbours."
 
 
 @exercise("classical-rank", "the rows below are combinations of the rows above, so find those combinations from the columns "
@@ -39,4 +51,7 @@ def _(answer):
     for seed, rank in ((0, 1), (1, 2), (2, 3)):
         whole = random(12, rank, seed=seed) @ random(rank, 10, seed=seed + 10)
         cases.append(((whole[:8, :6], whole[:8, 6:], whole[8:, :6]), whole[8:, 6:]))
-    return every(answer, cases, rel=1e-2, absolute=1e-3)
+    return every(answer, cases, rel=1e-2, absolute=1e-3, slips=(
+        (lambda A, B, C: C @ A.T @ B, "Make the whole matrix twice as large: D must double, and your answer grows eightfold."),
+        (lambda A, B, C: C @ torch.linalg.pinv(A) @ B,
+         "The formula holds, but some singular values of A are nothing but rounding, and you divide by them.")))

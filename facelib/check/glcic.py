@@ -1,17 +1,25 @@
 """Exercises of the chapter on globally and locally consistent completion."""
 
+import math
+
 import torch
 
-from facelib.check.checker import every, exercise, function, holes, near, random
+from facelib.check.checker import every, exercise, function, holes, parts, random, tensor_like
 
-# Globally and locally consistent completion
 
 @exercise("glcic-receptive-field", "start from one pixel; each layer adds (kernel - 1) * dilation steps, and how far "
           "one step reaches in the input grows with every stride before it")
 def _(answer):
     stacks = ([(5, 1, 1)], [(3, 1, 1), (3, 1, 1)], [(3, 2, 1), (3, 1, 1)],
               [(5, 1, 1), (3, 2, 1), (3, 1, 1), (3, 2, 1), (3, 1, 2), (3, 1, 4), (3, 1, 8), (3, 1, 16)])
-    return every(answer, [((stack,), receptive_field(stack)) for stack in stacks], rel=1e-6)
+    plain = lambda convs: [(kernel, 1, 1) for kernel, _, _ in convs]
+    return every(answer, [((stack,), receptive_field(stack)) for stack in stacks], rel=1e-6, slips=(
+        (lambda convs: receptive_field(plain(convs)), "After a stride one step is a longer one, and a dilated kernel is wider "
+         "than it has taps: neither is in your number."),
+        (lambda convs: receptive_field([(k, 1, d) for k, _, d in convs]), "Right without strides: after one, a step is longer."),
+        (lambda convs: receptive_field([(k, s, 1) for k, s, _ in convs]), "Right without dilation: that makes a kernel wider."),
+        (lambda convs: sum((k - 1) * d * math.prod(s for _, s, _ in convs[:i + 1]) for i, (k, _, d) in enumerate(convs)) + 1,
+         "A stride makes the steps of the layers after it longer, not its own kernel's.")))
 
 
 def receptive_field(convs):
@@ -21,22 +29,6 @@ def receptive_field(convs):
         field += (kernel - 1) * dilation * reach
         reach *= stride
     return field
-
-
-@exercise("glcic-composite", "mask is 1 in the hole: there take pred, elsewhere the image, and bit for bit the image")
-def _(answer):
-    problem = function(answer)
-    if problem:
-        return problem
-    image, pred = random(2, 3, 16, 16), random(2, 3, 16, 16, seed=1)
-    mask = holes([2, 3, 5, 6], [4, 0, 8, 8])
-    out = answer(pred, image, mask)
-    hole = mask.bool().expand_as(image)
-    if not torch.is_tensor(out) or out.shape != image.shape:
-        return f"Expected a tensor of shape {tuple(image.shape)}, got {getattr(out, 'shape', type(out).__name__)}."
-    if not torch.equal(out[~hole], image[~hole]):
-        return "Known pixels changed."
-    return bool(torch.equal(out[hole], pred[hole])) or "The hole does not hold the prediction."
 
 
 @exercise("glcic-local-box", "find the hole's middle, go half a crop to the left and up, then push the box back inside "
@@ -69,8 +61,9 @@ def _(answer):
     boxes = torch.tensor([[2, 3, 8, 8], [8, 0, 8, 8]])
     out = answer(completed, boxes)
     truth = torch.stack([completed[0, :, 3:11, 2:10], completed[1, :, 0:8, 8:16]])
-    if not torch.is_tensor(out) or out.shape != truth.shape:
-        return f"Expected a tensor of shape {tuple(truth.shape)}, got {getattr(out, 'shape', type(out).__name__)}."
+    problem = tensor_like(out, truth)
+    if problem:
+        return problem
     if not torch.equal(out, truth):
         return "These are not the pixels of the boxes; the boxes are x, y, width, height."
     if not out.requires_grad:
@@ -82,4 +75,9 @@ def _(answer):
 @exercise("glcic-dilation", "dilation spreads the nine taps of a 3x3 kernel and adds none; a bias has one number for "
           "each output channel")
 def _(answer):
-    return near(answer, [256 * 256 * 9 + 256, 2 * 16 + 1], rel=1e-6)
+    return parts(answer, ("the number of parameters", 256 * 256 * 9 + 256, {
+        256 * 256 * 9: "The bias is missing.", 256 * 9 + 256: "Each output channel looks at all input channels.",
+        256 * 256 * 33 ** 2 + 256: "Between the taps there is nothing that could be learnt."}),
+        ("the number of pixels", 2 * 16 + 1, {32: "Both ends are to be counted.",
+                                              3 * 16: "Between three taps there are two gaps."}),
+        rel=1e-6)
