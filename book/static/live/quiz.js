@@ -51,10 +51,11 @@ let played = 0;
 
 const draw = (canvas, sheet, place) => {
   const { size, columns } = quiz;
+  const face = element("canvas", "", { width: size, height: size }); // cut out first: smoothing must not reach its neighbours
+  face.getContext("2d").drawImage(sheet, -(place % columns) * size, -Math.floor(place / columns) * size);
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
-  const row = Math.floor(place / columns);
-  pen.drawImage(sheet, (place % columns) * size, row * size, size, size, 0, 0, canvas.width, canvas.height);
+  pen.drawImage(face, 0, 0, canvas.width, canvas.height);
 };
 
 const faceCanvas = (label, zoom = ZOOM) => element("canvas", "", {
@@ -139,8 +140,8 @@ function finish(answers, brief) {
   const { sensitivity, criterion } = detection(hits, touched.length, alarms, untouched.length);
   root.replaceChildren(heading, score, table(answers, touched, untouched),
     element("p", `Completed faces that you found out (hits): ${hits} of ${touched.length}. Untouched faces that you took for `
-      + `completed (false alarms): ${alarms} of ${untouched.length}. Sensitivity d′ = ${sensitivity.toFixed(2)} `
-      + `(0: cannot tell them apart), criterion c = ${criterion.toFixed(2)}: ${leaning(criterion)}`, { "data-part": "detection" }),
+      + `completed (false alarms): ${alarms} of ${untouched.length}. Sensitivity d′ = ${signed(sensitivity)} `
+      + `(0: cannot tell them apart), criterion c = ${signed(criterion)}: ${leaning(criterion)}`, { "data-part": "detection" }),
     ...copying(answers, brief), ...review(answers), element("h3", "Once more"));
   const again = element("div");
   root.append(again);
@@ -152,6 +153,8 @@ function finish(answers, brief) {
     root.querySelector("button").focus();
   }));
 }
+
+const signed = (x) => x.toFixed(2).replace("-", "−");
 
 const guessed = (k, n) => { const p = byGuessing(k, n); return p < 0.001 ? "fewer than 0.1 %" : `${(100 * p).toFixed(1)} %`; };
 
