@@ -28,10 +28,12 @@ class Layout:
 
     @property
     def sizes(self):
+        """Name of each part of the vector -> its length, in their order."""
         return {"z": self.z_dim, "c_cat": sum(self.categorical), "c_cont": self.continuous}
 
     @property
     def length(self):
+        """How long the vector of all latents of a face is."""
         return sum(self.sizes.values())
 
     @property

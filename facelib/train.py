@@ -37,10 +37,10 @@ class Diverged(RuntimeError):
 class Method(nn.Module):
     """Base of every method: `Config`, `presets`, `build`, `phases`, `step`, and its inference verbs.
 
-    Networks and optimisers are attributes, and their names are the checkpoint's keys. `ema` names the networks that are
-    averaged over steps: "G" gets a twin `G_ema`. `ships` names what is published, `borrows` what is a frozen copy of another
-    method's, `scalars` holds state that is not a weight. After `fit` has handed over its `accelerator`, `autocast` and
-    `update` follow device, precision and number of processes. The first weights depend on `seed` alone, alike in all.
+    Networks and `optimisers` are attributes, and their names are the keys of what `state` gives and `restore` takes. `ema`
+    names the networks that are averaged over steps: "G" gets a twin `G_ema`. `ships` names what is published, `borrows` what
+    is a frozen copy of another method's, `scalars` holds state that is not a weight. `autocast` and `update` follow device,
+    precision and number of processes once `fit` has handed over its `accelerator`. The first weights depend on `seed` alone.
     """
 
     Config, presets, ema, ships, borrows = None, {}, (), (), {}
@@ -165,7 +165,7 @@ def mix(*numbers):
 
 
 class Feed:
-    """Batches of one split by step: shuffled anew each epoch, faces mirrored half the time, kept where training happens."""
+    """Batches of one split by step: a `permutation` for each epoch, faces mirrored half the time, kept where training happens."""
 
     def __init__(self, split, batch_size, seed, device, rank=0, world=1):
         if len(split) < batch_size * world:
@@ -222,10 +222,10 @@ class Interrupt:
     def __enter__(self):
         self.wanted, self.before = False, None
         with contextlib.suppress(ValueError):                       # only the main thread may listen to signals
-            self.before = signal.signal(signal.SIGINT, self.ask)
+            self.before = signal.signal(signal.SIGINT, self._ask)
         return self
 
-    def ask(self, *_):
+    def _ask(self, *_):
         if self.wanted:                                             # asked twice: the user will not wait
             raise KeyboardInterrupt
         self.wanted = True
@@ -285,7 +285,7 @@ def fit(method, faces, out, steps=None, seed=0, batch_size=None, save_every=500,
 
 
 class Run:
-    """A run folder: what was asked (config.json), what happened (log.jsonl, samples/), where it is (last.pt)."""
+    """A run folder: what was asked (config.json), what happened (log.jsonl, samples/), where it is (last.pt); `close` it."""
 
     def __init__(self, out, method, faces, seed, batch_size, accelerator, tensorboard):
         self.out, self.method, self.accelerator = Path(out), method, accelerator

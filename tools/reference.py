@@ -6,7 +6,6 @@ These pages are Markdown with Jinja's `{{ ... }}` and `{% for ... %}`; what they
 import importlib
 import pkgutil
 
-import facelib
 import jinja2
 
 

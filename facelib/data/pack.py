@@ -62,6 +62,7 @@ class Scan:
 
     @property
     def names(self):
+        """The pictures' names, relative to the folder, in the order of `lines`."""
         return [line.rsplit("\t", 2)[0] for line in self.lines]
 
 

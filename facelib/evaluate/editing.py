@@ -53,7 +53,7 @@ def edited(method, image, attribute, amount, details=True):
 
 
 def strayed(method, image, attribute, amount, details=True, seed=0):
-    """As `edited`, but each face goes as far in a direction of its own, drawn at random."""
+    """As `edited`, but each face (N, 3, H, W) goes as far in a direction of its own, drawn at random."""
     vector = method.layout.join(method.encode(image))
     length = (method.move(vector, attribute, float(amount[0])) - vector).norm(dim=1, keepdim=True)
     way = torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed)).to(vector)
@@ -82,7 +82,10 @@ def compare(before, after, attribute, seed=0):
 
 
 def pushes(method, judges, image, before, names, seed=0, bar=None):
-    """Rows of `compare`: each attribute, with its amounts, with and without details; "random": the same, gone astray."""
+    """Rows of `compare` for faces (N, 3, H, W): each attribute, with its amounts and with details or not.
+
+    "random" in a row: the same, gone astray.
+    """
     rows = []
     for attribute in names:
         side = 1 - 2 * (before["logits"][:, ATTRIBUTES.index(attribute)] > 0).float().to(image.device)
@@ -130,7 +133,7 @@ def codes(method, judges, vector, seed=0):
 
 
 def between(method, judges, image, before):
-    """The way from each face to the next in latent space -> mean identity distances from both ends at each stop.
+    """The way from each face (N, 3, H, W) to the next in latent space -> mean identity distances from both ends at each stop.
 
     faded: the same of the two ends mixed pixel by pixel. PAIRS ways, of STOPS faces each, the ends included.
     """

@@ -259,7 +259,7 @@ def enlarge(upscale, low, device="cpu"):
 
 
 def corrected(made, low, device="cpu"):
-    """Enlargements back-projected -> Enlarged, whose times hold both."""
+    """Enlargements back-projected to low (N, 3, 8, 8) -> Enlarged, whose times hold both."""
     low, project = low[:len(made.images)], resolution.back_project
     done = [_timed(project, *parts, device=device) for parts in zip(made.images.split(BATCH), low.split(BATCH), strict=True)]
     alone = [_timed(project, made.images[:1], low[:1], device=device)[1] for _ in range(AGAIN)]

@@ -100,6 +100,7 @@ class Discriminator(nn.Module):
 
     @staticmethod
     def tower(size, layers, width, features, norm, spectral):
+        """Convolutions that halve the size, then one vector: (B, 3, size, size) -> (B, features)."""
         blocks, inner = [], 3
         for i in range(layers):
             outer = min(width * 2 ** i, 8 * width)
@@ -135,6 +136,7 @@ class GLCIC(Method):
         self.opt_G, self.opt_D = self.optimiser(self.G, cfg.lr), self.optimiser(self.D, cfg.d_lr)
 
     def optimiser(self, network, lr):
+        """The optimiser that the configuration names, for the weights of a network."""
         if self.cfg.optimiser == "adam":
             return torch.optim.Adam(network.parameters(), lr, betas=(0.5, 0.99), weight_decay=self.cfg.weight_decay)
         return torch.optim.Adadelta(network.parameters(), lr, weight_decay=self.cfg.weight_decay)

@@ -91,6 +91,7 @@ class Discriminator(nn.Module):
                                     nn.LeakyReLU(0.2, inplace=True), nn.Linear(cfg.d_features, 1))
 
     def features(self, image):
+        """Images (B, 3, size, size) in [-1, 1] -> the features (B, d_features) that Q reads as well."""
         return self.layers[:-1](image)
 
     def forward(self, image):

@@ -100,11 +100,13 @@ class Judges(Method):
 
     @torch.no_grad()
     def features(self, image):
+        """Faces (B, 3, H, W) in [-1, 1] -> vectors (B, length): what its last layers see."""
         with self.evaluating():
             return self.net_ema.features(image)
 
     @torch.no_grad()
     def logits(self, image):
+        """Faces (B, 3, H, W) in [-1, 1] -> logits (B, 40) of CelebA's attributes."""
         with self.evaluating():
             return self.net_ema.logits(image)
 

@@ -23,7 +23,10 @@ def earrings(p, image, x, y, z):
 
 
 def spectacles(p, image, ray_x, ray_y, z):
-    """Rims, bridge, tinted lenses with a glare and the shadow of the rims; ray_x, ray_y at z = EYE_DEPTH."""
+    """Rims, bridge, tinted lenses with a glare and the shadow of the rims, over an image in linear light (B, 3, N).
+
+    ray_x, ray_y, z: (B, N), where the rays are at z = EYE_DEPTH, and the depth at which they meet the face.
+    """
     (ax, ay, az), (bx, by, bz) = (to_head(p, *along(ray_x, ray_y, torch.full_like(z, depth))) for depth in (0.0, 1.0))
     t = (LENS_DEPTH - az) / (bz - az)                                                # where the ray meets the plane
     x, y = ax + t * (bx - ax), ay + t * (by - ay)

@@ -108,6 +108,7 @@ class Draws:
 
     @staticmethod
     def mix(z):
+        """Scramble uint64 numbers, each for itself (the last steps of SplitMix64): any shape -> the same shape."""
         z = z + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
