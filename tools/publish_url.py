@@ -26,8 +26,8 @@ INSTALL = """\
 import sys
 
 if "google.colab" in sys.modules:  # on Colab: fetch the book, add what is missing; Colab's torch, numpy, ipywidgets stay
-    !git clone -q --depth 1 {address} /content/facelib-book
-    %run /content/facelib-book/tools/colab.py"""
+    ![ -d ~/facelib-book ] || git clone -q --depth 1 {address} ~/facelib-book
+    %run ~/facelib-book/tools/colab.py"""
 
 
 def head(path, address, title):
@@ -83,6 +83,11 @@ def replace(path, pattern, address):
     write(path, re.sub(pattern, lambda m: m[0].replace(m[1], address), text))
 
 
+def current(root):
+    """The address that pyproject.toml names."""
+    return re.search(SOURCE[1], (root / SOURCE[0]).read_text(encoding="utf-8"))[1]
+
+
 def carry(root, address=None):
     """Copy the address (default: the one in pyproject.toml) to all places under `root` and return it."""
     source, pattern = root / SOURCE[0], SOURCE[1]
@@ -91,7 +96,7 @@ def carry(root, address=None):
             raise SystemExit(f"URL must look like https://github.com/OWNER/NAME (Colab opens notebooks from GitHub), "
                              f"got {address!r}; leave out a closing slash or .git")
         replace(source, pattern, address)
-    address = re.search(pattern, source.read_text(encoding="utf-8"))[1]
+    address = current(root)
     for name, place in PLACES:
         replace(root / name, place, address)
     for path in sorted((root / "book").glob("*.ipynb")):
