@@ -9,7 +9,6 @@ const NAMES = {
 };
 const HOLES = { center: "centre", rectangle: "rectangle", glcic: "box", strokes: "strokes", half: "half" };
 const BRIEF = 1000; // milliseconds
-const ZOOM = 4; // canvas pixels to one of the face
 
 const root = document.getElementById("quiz");
 const files = new URL("./", import.meta.url); // beside this script, wherever the page lies
@@ -51,16 +50,10 @@ let played = 0;
 
 const draw = (canvas, sheet, place) => {
   const { size, columns } = quiz;
-  const face = element("canvas", "", { width: size, height: size }); // cut out first: smoothing must not reach its neighbours
-  face.getContext("2d").drawImage(sheet, -(place % columns) * size, -Math.floor(place / columns) * size);
-  const pen = canvas.getContext("2d");
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(face, 0, 0, canvas.width, canvas.height);
+  canvas.getContext("2d").drawImage(sheet, -(place % columns) * size, -Math.floor(place / columns) * size);
 };
 
-const faceCanvas = (label, zoom = ZOOM) => element("canvas", "", {
-  width: quiz.size * zoom, height: quiz.size * zoom, role: "img", "aria-label": label,
-});
+const faceCanvas = (label) => element("canvas", "", { width: quiz.size, height: quiz.size, role: "img", "aria-label": label });
 
 function begin() {
   const count = quiz.items.filter((item) => item.round === half).length;
@@ -209,9 +202,9 @@ function review(answers) {
     const right = one.completed === (one.method !== "");
     const entry = element("li");
     const truth = one.method ? `${NAMES[one.method]}, ${HOLES[one.kind]}` : "untouched";
-    entry.append(faceCanvas(`Face ${i + 1} as it was shown`, 1.5));
+    entry.append(faceCanvas(`Face ${i + 1} as it was shown`));
     draw(entry.firstChild, quiz.faces, one.place);
-    if (one.method) entry.append(faceCanvas(`Face ${i + 1}, filled part marked: ${HOLES[one.kind]}`, 1.5));
+    if (one.method) entry.append(faceCanvas(`Face ${i + 1}, filled part marked: ${HOLES[one.kind]}`));
     entry.append(element("span", `${i + 1}. ${truth}`), element("span", right ? "✓ right" : "✗ wrong"));
     list.append(entry);
     return entry;
