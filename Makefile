@@ -13,7 +13,7 @@ INPUTS = find facelib book/results constraints.txt -type f ! -path '*/__pycache_
 	| LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1
 WHAT := .[book,photos,train,export,teach,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
-# Tests that open built pages in a browser; the unit tests are all others but test_book.py.
+# Tests that open built pages in a browser; the unit tests are all others but test_book.py and test_colab.py.
 IN_BROWSER := tests/test_browser.py
 # A page's live cells must not depend on which data this machine happens to have.
 BUILD_ENV = env -u FACELIB_DATA PATH="$(CURDIR)/$(BIN):$$PATH"
@@ -25,7 +25,7 @@ step = @printf '\n==> %s\n' "$(1)"; t=$$(date +%s); if $(2); then \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup book test lint unit notebooks built browser assignment grade publish-url clean
+.PHONY: help setup book test lint unit notebooks colab built browser assignment grade publish-url clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' \
@@ -59,7 +59,7 @@ book: $(SETUP) _vendor/done  ## run the notebooks and build the book into _build
 			|| { rm -rf _build/.doctrees _build/html; false; })
 	@echo "    open _build/html/index.html"
 
-test: lint unit notebooks built browser  ## every test: lint, unit, notebooks, the built book, the browser
+test: lint unit colab built browser  ## every test: lint, unit, the chapters as on Colab, the built book, the browser
 	@printf '\n==> every test passed\n'
 
 lint: $(SETUP)  ## ruff
@@ -67,9 +67,14 @@ lint: $(SETUP)  ## ruff
 
 unit: $(SETUP)  ## the package's tests
 	$(call step,unit tests, $(BIN)/python -m pytest -q --durations=8 \
-		$(addprefix --ignore=,tests/test_book.py $(IN_BROWSER)))
+		$(addprefix --ignore=,tests/test_book.py tests/test_colab.py $(IN_BROWSER)))
 
-notebooks: $(SETUP)  ## every cell of every notebook, run with nbval
+# A machine like Colab's is kept in _build/colab. The chapters have run in .venv for the book: make test need not do so twice.
+colab: $(SETUP)  ## every chapter on a machine like Colab's: its Python and packages, no data, outside the repository
+	$(call step,running every chapter as on Colab (3 minutes and 6 GB more the first time), \
+		$(BUILD_ENV) $(BIN)/python -m pytest -v -rs --durations=8 tests/test_colab.py)
+
+notebooks: $(SETUP)  ## every cell of every notebook, run with nbval in .venv: quicker than colab
 	$(call step,running every cell with nbval, \
 		$(BUILD_ENV) $(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(NOTEBOOKS))
 
