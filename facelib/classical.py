@@ -67,7 +67,8 @@ def laplacian(height, width):
 def harmonic(image, mask):
     """The Laplace equation: every hole pixel is the mean of its neighbours, a membrane spanned over the hole.
 
-    The least |grad f|^2 of all fillings; one sparse linear system for each face, shared by its channels. Needs scipy.
+    The least |grad f|^2 of all fillings (Shen and Chan 2002); one sparse linear system for each face, shared by its
+    channels. Needs scipy.
     """
     splu, rows = need("scipy.sparse.linalg").splu, laplacian(*image.shape[-2:])
     def fill(picture, hole):

@@ -1,4 +1,4 @@
-"""Adversarial denoising autoencoder, the first of the student projects.
+"""Adversarial denoising autoencoder, the first of the student projects (Allen and Li 2016).
 
 A convolutional autoencoder is given a face with a white rectangle in it and returns the whole face; a discriminator looks
 at what came back. There is no mask channel: that the white part is a hole, the network must see for itself. `seed` is

@@ -1,4 +1,4 @@
-"""EnhanceGAN: from 8x8 to 32x32 pixels in three stages, after a student project of 2017 that published no code.
+"""EnhanceGAN: from 8x8 to 32x32 pixels in three stages, after an article that published no code (Herbert 2017).
 
 Stage A guesses a face of 32x32 out of 8x8, stage B takes A's guess and makes a better one, stage C, six residual blocks,
 refines both. A and B are autoencoders that see the face through a code: a perceptual loss asks for the true face, a GAN

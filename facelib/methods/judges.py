@@ -1,4 +1,4 @@
-"""Training the networks that look at faces (`facelib.features`): attributes, identities, or both.
+"""Training the networks that look at faces (`facelib.features`): attributes, identities (Wang et al. 2018), or both.
 
 Not a generative method, but trained by the same loop and the same commands, so that everything that ships can be made
 again. The presets are named after the weights they make.

@@ -1,7 +1,8 @@
 """Super-resolution by regression: the network that EnhanceGAN is compared with, as large and trained without a critic.
 
-It minimises the mean absolute error, so of all faces that shrink to the same 8x8 pixels it answers with their median,
-pixel by pixel: nearest to the truth on average, and smooth where the faces differ.
+The network is near to SRResNet (Ledig et al. 2017, see `facelib.layers.Upscaler`). It minimises the mean absolute error,
+so of all faces that shrink to the same 8x8 pixels it answers with their median, pixel by pixel: nearest to the truth on
+average, and smooth where the faces differ.
 
 The walk of one face: low (3, 8, 8) in [-1, 1] -> residual blocks at 8x8 -> two sub-pixel convolutions -> what to add to
 the bicubic enlargement (3, 32, 32) -> face (3, 32, 32).

@@ -1,4 +1,4 @@
-"""Do edited faces help a recogniser that has few photographs of each person? The goal that the student project set itself.
+"""Do edited faces help a recogniser that has few photographs of each person? The goal that Poka et al. 2019 set themselves.
 
 Closed-set identification: k photographs each of P people to learn from, others of the same people to be named. A small
 network learns from the photographs alone, with classical copies, and with edits of them; so does a linear head on frozen
@@ -90,7 +90,7 @@ def carry_out(out=None, runs=None, quick=False):
     is not computed again. quick: a few rendered people and a few steps (default `out` is then nothing). Raises
     FileNotFoundError where there are no photographs, ValueError where there are no weights.
     """
-    runs = Path(runs or f"runs/study-augmentation{'-quick' if quick else ''}")
+    runs = Path(runs or run_folder(f"study-augmentation{'-quick' if quick else ''}"))
     out = ("" if quick else "book/results/augmentation.json") if out is None else out
     report = {"command": "facelib study augmentation", "claim": CLAIM}
     if not quick:

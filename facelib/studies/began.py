@@ -1,4 +1,4 @@
-"""The experiments on BEGAN and Info-BEGAN, with a discriminator that is an autoencoder."""
+"""The experiments on BEGAN (Berthelot et al. 2017) and Info-BEGAN (Poka et al. 2019), whose D is an autoencoder."""
 
 import copy
 from dataclasses import replace

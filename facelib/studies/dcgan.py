@@ -1,4 +1,4 @@
-"""The experiments on generating faces of nobody."""
+"""The experiments on generating faces of nobody: the DCGAN of a student project (Kumar 2018), and what helps it."""
 
 from dataclasses import asdict, replace
 

@@ -1,4 +1,4 @@
-"""The experiments on the adversarial denoising autoencoder, and the dynamic X that its authors propose."""
+"""The experiments on the adversarial denoising autoencoder, and the dynamic X of its authors (Allen and Li 2016)."""
 
 from dataclasses import replace
 

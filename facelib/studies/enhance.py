@@ -1,4 +1,4 @@
-"""The experiments on enlarging 8x8 faces in stages."""
+"""The experiments on enlarging 8x8 faces in stages (Herbert 2017)."""
 
 from dataclasses import replace
 

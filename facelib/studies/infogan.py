@@ -1,4 +1,4 @@
-"""The experiments on codes that control a generator: the student project's search through its hyper-parameters."""
+"""The experiments on codes that control a generator: the search of Poka et al. 2019 through the hyper-parameters."""
 
 import torch
 

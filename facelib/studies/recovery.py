@@ -1,4 +1,4 @@
-"""The experiments on the way back: the latents of a given face, by a predictor, by search, and by both."""
+"""The experiments on the way back (Poka et al. 2019): latents of a given face, by a predictor, by search, and by both."""
 
 from dataclasses import replace
 
