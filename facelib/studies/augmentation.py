@@ -90,7 +90,7 @@ def carry_out(out=None, runs=None, quick=False):
     is not computed again. quick: a few rendered people and a few steps (default `out` is then nothing). Raises
     FileNotFoundError where there are no photographs, ValueError where there are no weights.
     """
-    runs = Path(runs or run_folder(f"study-augmentation{'-quick' if quick else ''}"))
+    runs = Path(runs or f"runs/study-augmentation{'-quick' if quick else ''}")
     out = ("" if quick else "book/results/augmentation.json") if out is None else out
     report = {"command": "facelib study augmentation", "claim": CLAIM}
     if not quick:

@@ -85,11 +85,11 @@ class Study:
 def carry_out(name, study, out=None, runs=None, faces=None, quick=False):
     """Run a study -> its report, also written to `out` (default book/results/NAME.json; "" writes nothing).
 
-    runs: the folder of the training runs, by default `run_folder("study-NAME")`; one that is complete is only measured. faces:
+    runs: the folder of the training runs, by default runs/study-NAME; one that is complete is only measured. faces:
     FaceData of the base's size, by default the rendered faces, in each size that a variant asks for. quick: 32 steps a
     phase and 160 test faces, to see that everything works (default `out` is then nothing).
     """
-    runs = Path(runs or run_folder(f"study-{name}{'-quick' if quick else ''}"))
+    runs = Path(runs or f"runs/study-{name}{'-quick' if quick else ''}")
     out = ("" if quick else f"book/results/{name}.json") if out is None else out
     judges = load_pretrained("judge_attr"), load_pretrained("judge_identity")
 
