@@ -42,8 +42,8 @@ def evaluate(names, faces, small, n=None, seed=0, out=None, command=None, device
     "rows" hold for each method: verb; psnr (completions: in the hole), gain (psnr minus the baseline's), identity (distance
     from the true face) and lighter (by how many grey levels of 255 the made pixels are lighter than the true ones), each
     {"mean", "low", "high"}; "attributes": for each attribute with FEWEST faces on either side, by the labels: "yes", "no":
-    the same figures of the faces that have it and have not; "gap": of the yes minus those of the no; and by the judge:
-    "before", "after": share of faces in which it sees the attribute, in the true face and in the made one; "change": their
+    psnr and identity of the faces that have it and have not; "gap": all figures of the yes minus those of the no. By the
+    judge: "before", "after": share of faces in which it sees the attribute, in the true face and in the made one; "change": their
     difference; "lost": share of those seen before that are not seen after; "gained": the reverse; None where the judge saw
     it, or did not, in fewer than FEWEST true faces. "tones": the figures for each fifth of rendered faces by skin tone, with
     "contrast", the mean error as a share of the face's own standard deviation in the hole. Beside the rows, "labels": how
@@ -172,10 +172,12 @@ def _figures(values, draws, members=None, keys=MEASURES):
 
 def _groups(values, label, draws):
     """Figures of the faces that have an attribute, of those that have not, and the gap between them."""
-    sides = [{key: share(values[key], label == side, draws) for key in MEASURES} for side in (1, 0)]
-    gap = {key: told(sides[0][key][0] - sides[1][key][0], sides[0][key][1] - sides[1][key][1]) for key in MEASURES}
-    return {name: {"faces": int((label == side).sum()), **{key: told(*value) for key, value in of.items()}}
-            for name, side, of in zip(("yes", "no"), (1, 0), sides, strict=True)} | {"gap": gap}
+    sides = {name: {key: share(values[key], label == side, draws) for key in MEASURES}
+             for name, side in (("yes", 1), ("no", 0))}
+    gap = {key: told(sides["yes"][key][0] - sides["no"][key][0], sides["yes"][key][1] - sides["no"][key][1])
+           for key in MEASURES}
+    return {name: {"faces": int((label == (name == "yes")).sum()), **{key: told(*of[key]) for key in ("psnr", "identity")}}
+            for name, of in sides.items()} | {"gap": gap}
 
 
 def _flips(before, after, draws):
