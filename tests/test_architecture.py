@@ -17,7 +17,7 @@ PACKAGE = ROOT / "facelib"
 
 # Every room and its floor. A room knows rooms of lower floors, and of its own as long as there is no circle.
 FLOORS = [
-    {"extras", "weights"},
+    {"extras", "runs", "weights"},
     {"data", "masks", "layers", "losses", "features", "blending", "metrics", "plots", "classical",
      "latents", "recogniser", "resolution"},
     {"train", "latent_search"},

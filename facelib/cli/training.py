@@ -9,6 +9,7 @@ import typing
 from pathlib import Path
 
 from facelib.cli.words import configure, load_data
+from facelib.runs import run_folder
 
 
 def train(method: str, /, *, preset: str = "book", data: tuple[str, ...] = ("synthetic",), root: str | None = None,
@@ -23,7 +24,8 @@ def train(method: str, /, *, preset: str = "book", data: tuple[str, ...] = ("syn
         data: NAME[:ROOT][@FRAMING], several are joined, as in: celeba:celeba160 celeba:celeba64@aligned.
             NAME is synthetic, celeba, folder or digits; @aligned cuts whole aligned CelebA pictures to the faces' framing.
         root: the folder of the data, where --data does not name it; also a folder's name in FACELIB_DATA.
-        out: the run folder, by default runs/METHOD-PRESET.
+        out: the run folder, by default METHOD-PRESET in the folder that FACELIB_RUNS names, else in runs;
+            on Colab in your Google Drive, once a cell has shown it.
         steps: stop after so many optimiser steps; by default all of the configuration's.
         seed: of the first weights, the batches and the holes.
         batch_size: images per process; by default the configuration's.
@@ -42,7 +44,7 @@ def train(method: str, /, *, preset: str = "book", data: tuple[str, ...] = ("syn
     if preset not in cls.presets:
         raise ValueError(f"preset of {method} must be one of {', '.join(cls.presets)}, got {preset!r}")
     network = _new(cls, configure(cls.presets[preset], set), generator, seed)
-    out = Path(out or f"runs/{method}-{preset}")
+    out = Path(out) if out else run_folder(f"{method}-{preset}")
     done = load_checkpoint(out / "last.pt")["step"] if (out / "last.pt").exists() else 0
     faces = load_data(data, network.cfg.size, root)
     total = sum(length for _, length in network.phases())
