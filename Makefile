@@ -11,6 +11,9 @@ SETUP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 # The execution cache knows the notebooks only; this is all else that their results follow from.
 INPUTS = find facelib book/results constraints.txt -type f ! -path '*/__pycache__/*' ! -name '.*' \
 	| LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1
+# What the live pages' networks and faces are made of: they are made again when one of these has changed.
+LIVE := _live/.made-$(shell find facelib/*.py facelib/data facelib/methods facelib/weights tools/live.py tools/quiz.py \
+	constraints.txt -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1)
 WHAT := .[book,photos,train,export,teach,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
 # Tests that open built pages in a browser; the unit tests are all others but test_book.py and test_colab.py.
@@ -47,10 +50,15 @@ $(BIN)/python:
 
 # MathJax and the widgets' scripts are kept with the pages where npm is there, so that they show offline too; without npm the
 # pages name the scripts' public addresses.
-_vendor/done: tools/vendor.sh
-	$(call step,fetching MathJax and the widget scripts, sh tools/vendor.sh)
+_vendor/done: tools/vendor.sh book/static/live/version.js
+	$(call step,fetching MathJax and the scripts of widgets and live pages, sh tools/vendor.sh)
 
-book: $(SETUP) _vendor/done  ## run the notebooks and build the book into _build/html, warnings are errors
+$(LIVE): | $(SETUP)
+	@rm -rf _live
+	$(call step,exporting the networks of the live pages, $(BUILD_ENV) $(BIN)/python tools/live.py _live/live)
+	@touch $@
+
+book: $(SETUP) _vendor/done $(LIVE)  ## run the notebooks and build the book into _build/html, warnings are errors
 	@mkdir -p _build; key=$$($(INPUTS)); if [ ! -e _build/.inputs-$$key ]; then \
 		echo "==> the package or the results have changed: all notebooks run again"; \
 		rm -rf _build/html _build/.doctrees _build/.jupyter_cache _build/.inputs-*; touch _build/.inputs-$$key; fi
@@ -95,5 +103,5 @@ grade: $(SETUP)  ## NAME=completing SUBMISSIONS=folder [OUT=grades.csv FORCE=1 J
 publish-url:  ## URL=https://github.com/OWNER/NAME: carry the repository's address everywhere
 	@$(PYTHON) tools/publish_url.py $(URL)
 
-clean:  ## remove _build; .venv stays
-	rm -rf _build
+clean:  ## remove _build and _live; .venv stays
+	rm -rf _build _live

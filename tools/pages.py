@@ -27,6 +27,19 @@ def use_vendored(app, config):
     config.nb_ipywidgets_js = {"widgets/require.js": {}, "widgets/paths.js": {}, "widgets/embed-amd.js": {}}
 
 
+def add_live(app, config):
+    # The live pages' scripts, and the networks and faces that tools/live.py makes for them: both become _static/live/.
+    folders = [Path(app.confdir) / "book" / "static", Path(app.confdir) / "_live"]
+    config.html_static_path = [*config.html_static_path, *(str(folder) for folder in folders if folder.is_dir())]
+
+
+def name_what_is_folded(app, page, template, context, doctree):
+    # Every folded cell is called "Toggle hidden content", whatever it says: what it says is the better name. And a corner of
+    # a table where nothing stands is no heading.
+    context["body"] = (context.get("body") or "").replace(' aria-label="Toggle hidden content"', "")
+    context["body"] = context["body"].replace('<th class="head"><p></p></th>', "<td></td>")
+
+
 def leave_out_thebe(app, page, template, context, doctree):
     # Jupyter Book loads thebe's scripts although no page uses them, and declares its constants twice: a JavaScript error.
     context["script_files"] = [script for script in context["script_files"]
@@ -37,5 +50,9 @@ def setup(app):
     app.add_js_file(None, body=HUB)
     app.connect("config-inited", drop_second_search, priority=400)
     app.connect("config-inited", use_vendored, priority=400)
+    app.connect("config-inited", add_live, priority=400)
+    app.add_css_file("book.css", priority=900)
+    app.add_js_file("book.js")
+    app.connect("html-page-context", name_what_is_folded)
     app.connect("html-page-context", leave_out_thebe, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

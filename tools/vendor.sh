@@ -1,5 +1,5 @@
 #!/bin/sh
-# Put MathJax and the widget scripts into _vendor/, which the built pages then use in place of their public addresses.
+# Put MathJax, the widget scripts and the runtime of the live pages into _vendor/, which the built pages then use in place of their public addresses.
 # Without npm, or without a network, the folder stays empty and the public addresses are used: that is no error.
 set -u
 rm -rf _vendor
@@ -12,11 +12,14 @@ fetch() {  # fetch PACKAGE@VERSION FOLDER: unpack an npm package, nothing that i
     tar -xzf "_vendor/tmp/$tarball" -C "_vendor/tmp/$2" --strip-components=1
 }
 
+ort=$(sed -n 's/^export const VERSION = "\(.*\)";$/\1/p' book/static/live/version.js)
+
 if ! command -v npm >/dev/null 2>&1; then
-    echo "    no npm: the pages use the public addresses of MathJax and the widget scripts"
+    echo "    no npm: the pages use the public addresses of MathJax, the widget scripts and ONNX Runtime"
 elif fetch mathjax@3.2.2 mathjax && fetch requirejs@2.3.7 require && fetch @jupyter-widgets/html-manager@1.0.14 manager \
-        && fetch anywidget@0.11.0 anywidget; then
-    mkdir -p _vendor/assets/mathjax/output/chtml _vendor/assets/widgets
+        && fetch anywidget@0.11.0 anywidget && fetch "onnxruntime-web@$ort" ort; then
+    mkdir -p _vendor/assets/mathjax/output/chtml _vendor/assets/widgets _vendor/assets/ort
+    cp _vendor/tmp/ort/dist/ort.wasm.bundle.min.mjs _vendor/tmp/ort/dist/ort-wasm-simd-threaded.wasm _vendor/assets/ort/
     cp _vendor/tmp/mathjax/es5/tex-mml-chtml.js _vendor/assets/mathjax/
     cp -r _vendor/tmp/mathjax/es5/output/chtml/fonts _vendor/assets/mathjax/output/chtml/
     cp _vendor/tmp/require/require.js _vendor/assets/widgets/
@@ -30,6 +33,6 @@ elif fetch mathjax@3.2.2 mathjax && fetch requirejs@2.3.7 require && fetch @jupy
 })();
 END
 else
-    echo "    npm reached no registry: the pages use the public addresses of MathJax and the widget scripts"
+    echo "    npm reached no registry: the pages use the public addresses of MathJax, the widget scripts and ONNX Runtime"
 fi
 rm -rf _vendor/tmp
