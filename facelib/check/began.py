@@ -37,8 +37,8 @@ def _(answer):
         for name, got, wanted in (("loss_D", loss_D, real_error - k * fake_error), ("loss_G", loss_G, fake_error),
                                   ("the new k", moved, truth)):
             verdict = near(got, wanted, rel=1e-4)
-            if verdict is False and name == "the new k" and not 0 <= float(got) <= 1:
-                return f"With k = {k} and k_step = {k_step}, the new k is {float(got):.2f}: where may it be?"
+            if verdict is False and name == "the new k" and not 0 <= float(torch.as_tensor(got).detach()) <= 1:
+                return f"With k = {k} and k_step = {k_step}, the new k is {torch.as_tensor(got).item():.2f}: where may it be?"
             if verdict is not True:
                 return verdict or f"{name} is not the number that it should be, for k = {k} and k_step = {k_step}."
         reached = [torch.autograd.grad(loss, fake, retain_graph=True, allow_unused=True)[0] for loss in (loss_D, loss_G)]
@@ -46,6 +46,8 @@ def _(answer):
             return "The numbers are right, but D's loss reaches the generated images, and so the generator."
         if reached[1] is None or not reached[1].any():
             return "The numbers are right, but no gradient reaches the generated images from the generator's loss."
+        if torch.is_tensor(moved) and moved.requires_grad:
+            return "The numbers are right, but the new k still knows how it was made: each step would keep all steps before it."
     return True
 
 

@@ -28,7 +28,7 @@ def _(answer):
     truth = mean(1 - mask, pred, image)
     return every(answer, [((pred, image, mask), truth)], rel=1e-4, slips=(
         (lambda pred, image, mask: 3 * mean(mask, pred, image),
-         "That is the error in the hole, and three times that: mask has one channel, the image three."),
+         "That is three times the error in the hole: mask has one channel, the image three."),
         (lambda pred, image, mask: mean(mask, pred, image), "That is the error in the hole."),
         (lambda pred, image, mask: 3 * truth, "Three times too large: mask has one channel, the image three."),
         (lambda pred, image, mask: mean(torch.ones_like(mask), (1 - mask) * pred, (1 - mask) * image),
