@@ -1,15 +1,16 @@
 """A small Sphinx extension: figures in the prose of .md pages, read from the committed results when the page is built.
 
     {found}`glcic > variants > saturating loss > hole_psnr_change`       0.41 (0.37 to 0.44)
-    {found}`benchmark > rows > method=glcic & hole=center > psnr_hole`   a row of a list, by what it holds
+    {found}`benchmark > rows > method=glcic hole=center > psnr_hole`     a row of a list, by what it holds
     {found}`card glcic > images_seen : ,`                                a format; without one, two decimals
-    {command}`glcic`                                                     the command that wrote the file
+    {made}`glcic`                                                        the command that wrote the file
 
 The first word is a file of book/results, or with "card" before it a card of facelib/weights. A mean comes with its 95 %
 interval. A key that is not there is a warning, and warnings are errors: a figure cannot go stale silently.
 """
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -30,14 +31,14 @@ def read(name):
 
 
 def look(path):
-    """The value at "file > key > key"; in a list "key=text & key=text" names a row. KeyError, says which."""
+    """The value at "file > key > key"; in a list "key=text key=text" names a row. KeyError, says which."""
     name, *steps = (step.strip() for step in path.split(" > "))
     value = read(name)
     for step in steps:
         try:
             if isinstance(value, list):
-                wanted = dict(pair.split("=") for pair in step.split(" & "))
-                value = next(row for row in value if all(str(row.get(key)) == text for key, text in wanted.items()))
+                wanted = dict(re.findall(r"(\w+)=(.+?)(?= \w+=|$)", step))
+                value = next(row for row in value if wanted and all(str(row.get(k)) == text for k, text in wanted.items()))
             else:
                 value = value[step]
         except (KeyError, TypeError, ValueError, StopIteration):
@@ -64,11 +65,11 @@ def found(role, rawtext, text, lineno, inliner, options=None, content=None):
     return [nodes.inline(rawtext, said, classes=["figure-found"])], []
 
 
-def command(role, rawtext, text, lineno, inliner, options=None, content=None):
+def made(role, rawtext, text, lineno, inliner, options=None, content=None):
     return [nodes.literal(rawtext, read(text.strip())["command"])], []
 
 
 def setup(app):
     app.add_role("found", found)
-    app.add_role("command", command)
+    app.add_role("made", made)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
