@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from facelib import runs
+from facelib.cli import training
 from facelib.train import fit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,18 +59,29 @@ def test_every_training_chapter_has_the_cell():
     assert set(LONGER) == {"training", "gan", "denoising", "glcic", "enhance", "infogan", "began", "recovery"}
 
 
-@pytest.mark.parametrize("chapter", LONGER)
-def test_a_chapter_trains_longer_and_resumes(chapter, monkeypatch, tmp_path, capsys):
+def train(chapter, steps):
+    """Run the chapter's cell, switched on, after its imports; `fit` stops after some steps."""
     before, cell = LONGER[chapter]
     assert cell.startswith("TRAIN = False")
     imports = [node for text in before for node in ast.parse(text).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = {}
+    exec(compile(ast.Module(imports, []), chapter, "exec"), names)
+    names["fit"] = functools.partial(fit, steps=steps, log_every=1, precision="no")
+    exec(cell.replace("TRAIN = False", "TRAIN = True"), names)
+
+
+@pytest.mark.parametrize("chapter", LONGER)
+def test_a_chapter_trains_longer_and_resumes(chapter, monkeypatch, tmp_path):
     monkeypatch.setenv("FACELIB_RUNS", str(tmp_path))
     for steps in (1, 3):  # the machine is taken away after the first step
-        names = {}
-        exec(compile(ast.Module(imports, []), chapter, "exec"), names)
-        names["fit"] = functools.partial(fit, steps=steps, log_every=1, precision="no")
-        exec(cell.replace("TRAIN = False", "TRAIN = True"), names)
+        train(chapter, steps)
         (run,) = tmp_path.iterdir()
         done = [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
         assert done == list(range(1, steps + 1))
-    assert run.name.endswith("-book") and "min" in capsys.readouterr().out
+
+
+def test_the_command_goes_on_with_the_run_of_the_cell(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("FACELIB_RUNS", str(tmp_path))
+    train("glcic", 1)
+    training.train("glcic", steps=2, precision="no")
+    assert "holds 1 of 2 steps: resuming there" in capsys.readouterr().out
