@@ -45,7 +45,7 @@ def codes(report):
     for row in report["codes"]:
         if row["method"].startswith("c_cont"):
             told = [one for one in row["attributes"] if one["attribute"] not in JUDGING][:2]
-            said[row["method"]] = ", ".join(f"{label(one['attribute']).lower()} {one['change']['mean']:+.2f}" for one in told)
+            said[row["method"]] = ", ".join(f"{label(one['attribute']).lower()} {one['change']['mean']:+.2f}" for one in told).replace("-", "−")
     return said
 
 

@@ -5,7 +5,7 @@
     faces.bin         faces that may be shown, 64x64 pixels of RGB, one after another; faces.json: their names
     cascades.json     OpenCV's cascades, with which a face and its eyes are found in a reader's own photograph
     completed.png     completions made beforehand, for a page on which no script runs
-    quiz...           see tools/quiz.py
+    latents..., quiz...   see tools/latents.py and tools/quiz.py
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import latents
 import numpy as np
 import quiz
 import torch
@@ -112,6 +113,7 @@ def make(out):
     write_models(out)
     write_faces(out)
     (out / "cascades.json").write_text(json.dumps({name: cascade(name) for name in CASCADES}, separators=(",", ":")))
+    latents.make(out)
     quiz.make(out)
 
 

@@ -47,10 +47,10 @@ function start(generator, directions, told) {
     return box;
   }
 
-  const percent = (share) => `${Math.round(100 * share)} %`;
+  const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
   const attributes = told.attributes.map(({ name, label, changed: shares }) => slider({
     name: label, key: name, least: -MOST, most: MOST, rest: () => 0, said: (value) => `strength ${signed(value)}`,
-    remark: `verdict changed at ${Object.entries(shares).map(([amount, share]) => `${amount}: ${percent(share)}`).join(", ")}`,
+    remark: `verdict changed: ${Object.entries(shares).map(([amount, share]) => `${percent(share)} at ${amount}`).join(", ")}`,
     move: (latents, value) => directions[name].forEach((d, i) => { latents[i] += value * d; }),
   }));
   const codes = Array.from({ length: layout.continuous }, (_, i) => slider({
