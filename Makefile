@@ -13,7 +13,8 @@ INPUTS = find facelib book/results constraints.txt -type f ! -path '*/__pycache_
 	| LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1
 # What the live pages' networks and faces are made of: they are made again when one of these has changed.
 LIVE := _live/.made-$(shell find facelib/*.py facelib/data facelib/methods facelib/weights tools/live.py tools/latents.py \
-	tools/quiz.py book/results/editing.json constraints.txt -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1)
+	tools/quiz.py book/results/editing.json constraints.txt -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum \
+	| cksum | cut -d ' ' -f 1)
 WHAT := .[book,photos,train,export,teach,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
 # Tests that open built pages in a browser; the unit tests are all others but test_book.py and test_colab.py.
