@@ -1,6 +1,6 @@
 """A predictor of latents: finds [z, c] of a face, for a generator that is left as it is; so faces can be edited.
 
-A GAN has no way back from a face to its latents. The student project (Poka et al. 2019) first read the noise off the discriminator's trunk,
+A GAN has no way back from a face to its latents. The project (Poka et al. 2019) first read the noise off its D's trunk,
 then gave the predictor a network of its own and trained it on a generator that no longer changes. It learns on generated
 faces, whose latents are known, and on real ones, for which the face that G makes of its answer is compared with the face.
 From there `recover` goes on by gradient descent, `edit` moves the latents and makes a face of them again.
