@@ -17,7 +17,7 @@ LIVE := _live/.made-$(shell find facelib/*.py facelib/data facelib/methods facel
 	| cksum | cut -d ' ' -f 1)
 WHAT := .[book,photos,train,export,teach,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
-# Tests that open built pages in a browser; the unit tests are all others but test_book.py and test_colab.py.
+# Tests that open built pages in a browser; the unit tests are all others but those of built pages and of Colab.
 IN_BROWSER := tests/test_browser.py
 # A page's live cells must not depend on which data this machine happens to have.
 BUILD_ENV = env -u FACELIB_DATA PATH="$(CURDIR)/$(BIN):$$PATH"
@@ -29,11 +29,11 @@ step = @printf '\n==> %s\n' "$(1)"; t=$$(date +%s); if $(2); then \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup book test lint unit notebooks colab built browser assignment grade publish-url clean
+.PHONY: help setup book book-instructor test lint unit notebooks colab built browser assignment grade publish-url clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' \
-		| while IFS='|' read -r name what; do printf '  make %-13s %s\n' "$$name" "$$what"; done
+		| while IFS='|' read -r name what; do printf '  make %-15s %s\n' "$$name" "$$what"; done
 
 setup: $(SETUP)  ## make .venv and install everything into it
 
@@ -62,11 +62,19 @@ $(LIVE): | $(SETUP)
 book: $(SETUP) _vendor/done $(LIVE)  ## run the notebooks and build the book into _build/html, warnings are errors
 	@mkdir -p _build; key=$$($(INPUTS)); if [ ! -e _build/.inputs-$$key ]; then \
 		echo "==> the package or the results have changed: all notebooks run again"; \
-		rm -rf _build/html _build/.doctrees _build/.jupyter_cache _build/.inputs-*; touch _build/.inputs-$$key; fi
+		rm -rf _build/html _build/.doctrees _build/instructor _build/.jupyter_cache _build/.inputs-*; touch _build/.inputs-$$key; fi
 	$(call step,running the notebooks and building _build/html, \
 		$(BUILD_ENV) $(BIN)/jupyter-book build . --path-output . -W --keep-going --quiet \
 			|| { rm -rf _build/.doctrees _build/html; false; })
 	@echo "    open _build/html/index.html"
+
+# Jupyter Book writes below _build of the folder that it is given: here that is the folder itself.
+book-instructor: book  ## the same with solutions, for those who teach, into _build/instructor/html
+	@mkdir -p _build/instructor; ln -sfn . _build/instructor/_build
+	$(call step,building the instructors' edition with what the notebooks have left, \
+		FACELIB_BOOK=instructor $(BUILD_ENV) $(BIN)/jupyter-book build . --path-output _build/instructor -W --keep-going --quiet \
+			|| { rm -rf _build/instructor; false; })
+	@echo "    open _build/instructor/html/index.html; do not publish it"
 
 test: lint unit colab built browser  ## every test: lint, unit, the chapters as on Colab, the built book, the browser
 	@printf '\n==> every test passed\n'
@@ -76,7 +84,7 @@ lint: $(SETUP)  ## ruff
 
 unit: $(SETUP)  ## the package's tests
 	$(call step,unit tests, $(BIN)/python -m pytest -q --durations=8 \
-		$(addprefix --ignore=,tests/test_book.py tests/test_colab.py $(IN_BROWSER)))
+		$(addprefix --ignore=,tests/test_book.py tests/test_instructor.py tests/test_colab.py $(IN_BROWSER)))
 
 # A machine like Colab's is kept in _build/colab. The chapters have run in .venv for the book: make test need not do so twice.
 colab: $(SETUP)  ## every chapter on a machine like Colab's: its Python and packages, no data, outside the repository
@@ -87,8 +95,8 @@ notebooks: $(SETUP)  ## every cell of every notebook, run with nbval in .venv: q
 	$(call step,running every cell with nbval, \
 		$(BUILD_ENV) $(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(NOTEBOOKS))
 
-built: book  ## tests of the built pages
-	$(call step,testing the built pages, $(BIN)/python -m pytest -q tests/test_book.py)
+built: book book-instructor  ## tests of the built pages
+	$(call step,testing the built pages, $(BIN)/python -m pytest -q tests/test_book.py tests/test_instructor.py)
 
 browser: book  ## every page in a browser, desktop and phone
 	$(call step,looking for a browser, $(BIN)/python tools/browser.py)

@@ -17,7 +17,7 @@ NOTICE = "Instructors' edition, with solutions. Students read the other one."
 
 def table():
     """Markdown: what each chapter asks for, then its exercises one by one."""
-    head = ["| chapter | " + " | ".join(kind.lower() for kind in KINDS) + " | minutes |", "| :-- | --: | --: | --: | --: |"]
+    head = ["| chapter | minutes | " + " | ".join(kind.lower() for kind in KINDS) + " |", "| :-- | --: | --: | --: | --: |"]
     parts, every = [], []
     for chapter, title in chapters().items():
         here = exercises(chapter)
@@ -30,7 +30,7 @@ def table():
 
 def row(name, some):
     counts = [sum(e.kind == kind for e in some) for kind in KINDS]
-    return f"| {name} | " + " | ".join(str(n) for n in [*counts, sum(e.minutes for e in some)]) + " |"
+    return f"| {name} | " + " | ".join(str(n) for n in [sum(e.minutes for e in some), *counts]) + " |"
 
 
 def fill_table(app, docname, source):
