@@ -262,7 +262,7 @@ def test_folder_errors(tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(FileNotFoundError, match="which is no folder"):
         align_folder(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(FileNotFoundError, match="expected pictures in .*found none"):
+    with pytest.raises(FileNotFoundError, match="expected pictures in .*found no file that ends in .jpg"):
         align_folder(tmp_path / "in", tmp_path / "out")
     with pytest.raises(ValueError, match="must go to another folder than"):
         align_folder(tmp_path / "in", tmp_path / "in" / "out")

@@ -240,7 +240,8 @@ def align_folder(source, target, size=64, template="celeba", landmarks=None):
         raise ValueError(f"the aligned pictures must go to another folder than {source}, got {target}")
     names = pack.scan(source, deep=True).names
     if not names:
-        raise FileNotFoundError(f"expected pictures in {source}, found none")
+        raise pack.none_found(source)
+    target.mkdir(parents=True, exist_ok=True)  # also where no face is found: an empty folder says more than none
     points = None if landmarks is None else read_landmarks(landmarks)
     written, skipped, taken = 0, [], set()
     for name in tqdm(names, desc=f"aligning {source.name}", unit="img", leave=False):

@@ -32,7 +32,7 @@ def load(root, size=64, box=None, verify=False):
     folder = folder.resolve()
     pictures = pack.scan(folder, deep=True)
     if not pictures.lines:
-        raise FileNotFoundError(f"expected pictures in {folder}, found no file that ends in {', '.join(SUFFIXES)}")
+        raise pack.none_found(folder)
     return pack.load(folder.name or "folder", folder, pictures, size, box, lambda: _listing(pictures.names),
                      verify=verify)
 

@@ -88,6 +88,14 @@ def scan(folder, deep=False):
     return Scan(sorted(lines), total, newest)
 
 
+def none_found(folder):
+    """The error for a folder in which `scan` finds nothing: FileNotFoundError, which says what else lies there."""
+    files = (path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith("."))
+    others = sorted({path.suffix.lower() for path in files} - {""})
+    there = f"; there are files that end in {', '.join(others[:6])}: save pictures of other kinds as JPEG" if others else ""
+    return FileNotFoundError(f"expected pictures in {folder}, found no file that ends in {', '.join(SUFFIXES)}{there}")
+
+
 def _fingerprint(pictures, labels):
     lines = list(pictures.lines)
     for path in labels:
