@@ -266,3 +266,7 @@ def test_folder_errors(tmp_path):
         align_folder(tmp_path / "in", tmp_path / "out")
     with pytest.raises(ValueError, match="must go to another folder than"):
         align_folder(tmp_path / "in", tmp_path / "in" / "out")
+    Image.new("RGB", (60, 40), "skyblue").save(tmp_path / "in" / "sky.png")
+    assert align_folder(tmp_path / "in", tmp_path / "out")[0] == 0
+    with pytest.raises(FileNotFoundError, match="expected pictures in .*out"):
+        load_faces("folder", root=tmp_path / "out")

@@ -450,7 +450,11 @@ def test_folder_errors(tmp_path):
         load_faces("folder")
     with pytest.raises(FileNotFoundError, match="which is no folder; looked at"):
         load_faces("folder", root=tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match="found no file that ends in .jpg"):
+    with pytest.raises(FileNotFoundError, match="found no file that ends in .jpg.*pgm$"):
+        load_faces("folder", root=tmp_path)
+    (tmp_path / "telephone").mkdir()
+    (tmp_path / "telephone/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(FileNotFoundError, match="there are files that end in .heic: save pictures of other kinds as JPEG"):
         load_faces("folder", root=tmp_path)
 
 

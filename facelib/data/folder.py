@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from facelib.data import pack
-from facelib.data.images import SUFFIXES
 
 NAMED = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 SMALL = 20  # a folder of fewer pictures goes wholly into train

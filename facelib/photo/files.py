@@ -65,7 +65,7 @@ def each(folder, out, do, doing):
     """do(name) for all pictures of a folder and its subfolders -> (how many were done, why others were not)."""
     names = pack.scan(folder, deep=True).names
     if not names:
-        raise FileNotFoundError(f"expected pictures in {folder}, found none")
+        raise pack.none_found(folder)
     if out.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"the results must go to another folder than {folder}, got {out}")
     skipped = []
