@@ -9,6 +9,7 @@ cv2 = pytest.importorskip("cv2")
 data = pytest.importorskip("skimage.data")
 
 from facelib.data import align as room  # noqa: E402
+from facelib.data import load_faces  # noqa: E402
 from facelib.data.align import NoFaceError, align, align_folder, find_faces, read_landmarks, similarity  # noqa: E402
 from facelib.data.images import DecodeError  # noqa: E402
 
