@@ -39,7 +39,7 @@ def rst(docstring):
     lines = []
     for block in re.split(r"\n\s*\n", docstring.rstrip()):
         if block.startswith("    "):
-            lines += ["::", "", *block.split("\n"), ""]
+            lines += [".. code-block:: text", "", *block.split("\n"), ""]
         elif block.startswith("- "):
             lines += [f"- {text(' '.join(item.split()))}" for item in re.split(r"(?:^|\n)- ", block)[1:]] + [""]
         else:
