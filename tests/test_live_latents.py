@@ -141,7 +141,7 @@ def test_quiz_is_played_by_keyboard_alone(visit, live, width, root, tmp_path):
     page.wait_for_load_state("networkidle")
     assert [url.split("/")[-1] for url in asked] == ["quiz_holes.png"], "only the end may ask for the holes"
 
-    tab_to(page, "#quiz h3 + div button")
+    tab_to(page, "#quiz h2 + div button")
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     assert not set(play(page, live, right=30)) & set(places), "the second round repeats faces"

@@ -2,19 +2,12 @@
 // nothing is sent. What is on show follows from the controls alone, so the way back leads to the very same pixels.
 
 import { drawLatents } from "./draw_latents.js";
+import { element } from "./elements.js";
 import { load, models, session, toPixels } from "./runtime.js";
 
 const root = document.getElementById("latents");
 const MOST = 3; // of an attribute: three times the way from faces without it to faces with it
 const KEPT = 20; // of how many faces the time is the middle
-
-const element = (name, text = "", attributes = {}, ...children) => {
-  const made = document.createElement(name);
-  made.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-};
 
 const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1);
 const number = () => Math.floor(Math.random() * 10000);

@@ -1,6 +1,7 @@
 // The quiz "real or completed?". Everything stays in this page's memory: nothing is stored, nothing is sent.
 // The faces lie on one sheet and are drawn on a canvas, so that no name, address or text tells an answer.
 
+import { element } from "./elements.js";
 import { byGuessing, detection, wilson } from "./statistics.js";
 
 const NAMES = {
@@ -14,13 +15,6 @@ const root = document.getElementById("quiz");
 const files = new URL("./", import.meta.url); // beside this script, wherever the page lies
 const percent = (share) => `${Math.round(100 * share)} %`;
 const interval = (k, n) => { const [low, high] = wilson(k, n); return `${percent(low)} to ${percent(high)}`; };
-
-const element = (name, text = "", attributes = {}) => {
-  const made = document.createElement(name);
-  made.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-};
 
 const button = (text, act, keys) => {
   const made = element("button", text, { type: "button", ...(keys ? { "aria-keyshortcuts": keys } : {}) });
@@ -126,7 +120,7 @@ function finish(answers, brief) {
   const hits = touched.filter((one) => one.completed).length;
   const alarms = untouched.filter((one) => one.completed).length;
 
-  const heading = element("h3", "Your score", { tabindex: "-1" });
+  const heading = element("h2", "Your score", { tabindex: "-1" });
   const score = element("p", `Right: ${right.length} of ${answers.length}, that is ${percent(right.length / answers.length)} `
     + `(95 % interval ${interval(right.length, answers.length)}). Who tosses a coin is right as often or more often in `
     + `${guessed(right.length, answers.length)} of such rounds.`, { "data-part": "score" });
@@ -135,7 +129,7 @@ function finish(answers, brief) {
     element("p", `Completed faces that you found out (hits): ${hits} of ${touched.length}. Untouched faces that you took for `
       + `completed (false alarms): ${alarms} of ${untouched.length}. Sensitivity d′ = ${signed(sensitivity)} `
       + `(0: cannot tell them apart), criterion c = ${signed(criterion)}: ${leaning(criterion)}`, { "data-part": "detection" }),
-    ...copying(answers, brief), ...review(answers), element("h3", "Once more"));
+    ...copying(answers, brief), ...review(answers), element("h2", "Once more"));
   const again = element("div");
   root.append(again);
   heading.focus({ preventScroll: true });
@@ -191,7 +185,7 @@ function copying(answers, brief) {
   });
   const row = element("p");
   row.append(copy, said);
-  return [element("h3", "Your answers, for a class"),
+  return [element("h2", "Your answers, for a class"),
     element("p", "One line for each face, without your name. They are in this page only and are gone when you leave it."), text, row];
 }
 
@@ -212,7 +206,7 @@ function review(answers) {
   picture("quiz_holes.png").then((sheet) => answers.forEach((one, i) => { // loaded only now
     if (one.method) draw(shown[i].children[1], sheet, one.place);
   })).catch(() => {});
-  return [element("h3", "The faces again"), element("p", "Beside each completed face the part that was filled in is violet."), list];
+  return [element("h2", "The faces again"), element("p", "Beside each completed face the part that was filled in is violet."), list];
 }
 
 try {
