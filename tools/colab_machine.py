@@ -29,24 +29,28 @@ def run(*command, **options):
 
 
 def interpreter():
-    """A Python 3.12 that runs and can make environments: this one, one in PATH, or one of pyenv's; None if there is none."""
+    """A Python that runs and can make environments: this one, one in PATH, or one of pyenv's -> (path, version), or None.
+
+    Colab has 3.12; where there is none, 3.11 has to do, the only other one for which all of Colab's packages are there.
+    """
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    found = [sys.executable, shutil.which("python3.12"), *sorted(pyenv.glob("versions/3.12*/bin/python"))]
-    question = "import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 12))"
-    for path in filter(None, found):
-        # Tried, for a name in PATH may be a script of pyenv's that finds no such version.
-        if not subprocess.run([path, "-c", question], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
-            return Path(path)
+    for version in ("3.12", "3.11"):
+        found = [sys.executable, shutil.which(f"python{version}"), *sorted(pyenv.glob(f"versions/{version}*/bin/python"))]
+        question = f"import ensurepip, sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
+        for path in filter(None, found):
+            # Tried, for a name in PATH may be a script of pyenv's that finds no such version.
+            if not subprocess.run([path, "-c", question], capture_output=True).returncode:
+                return Path(path), version
     return None
 
 
 def machine(python):
-    """The environment with Colab's packages: made where there is none for this list -> its interpreter.
+    """The environment with Colab's packages: made where there is none for this list and Python -> its interpreter.
 
-    The first time it takes some minutes and, on Linux, 5 GB or so, most of it PyTorch's CUDA libraries.
+    The first time it takes some minutes and, on Linux, 6 GB, most of it PyTorch's CUDA libraries.
     """
     home = ROOT / "_build" / "colab" / "machine"
-    key = home / f".packages-{zlib.crc32(PACKAGES.read_bytes())}"
+    key = home / f".made-{zlib.crc32(PACKAGES.read_bytes() + str(python).encode())}"
     if not key.exists():
         shutil.rmtree(home, ignore_errors=True)
         run(python, "-m", "venv", home)
