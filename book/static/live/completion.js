@@ -67,7 +67,10 @@ const fill = async () => {
 
 const hole = drawing(SIZE, () => fill(), say);
 const choose = (pixels) => { face = pixels; hole.show(pixels); return fill(); };
-const own = photographs(SIZE, choose, say);
+const own = photographs(SIZE, (pixels) => {
+  for (const radio of root.querySelectorAll('[name="face"]')) radio.checked = false;
+  choose(pixels);
+});
 
 const button = (text, act) => {
   const made = element("button", text, { type: "button" });
@@ -81,33 +84,28 @@ const chooser = (known) => {
     const small = element("canvas", "", { width: SIZE, height: SIZE });
     small.getContext("2d").putImageData(pixels, 0, 0);
     const radio = element("input", "", { type: "radio", name: "face", "aria-label": name, ...(i ? {} : { checked: "" }) });
-    radio.addEventListener("change", () => { own.panel.hidden = true; choose(pixels); });
+    radio.addEventListener("change", () => { own.hide(); choose(pixels); });
     group.append(element("label", "", { title: name }, radio, small));
   });
   return group;
 };
 
-const unchosen = () => { for (const radio of root.querySelectorAll('[name="face"]')) radio.checked = false; };
-
 const start = async () => {
   const [known] = await Promise.all([faces(), ready()]);
-  const stage = element("div", "", { class: "hole" }, hole.canvas, element("div", "", {}, hole.tools,
-    button("Clear the hole", hole.clear), button("Hole in the centre", hole.centre), hole.keys));
-  const list = element("ul", "", { class: "fillings", "aria-label": "Filled by three networks" }, truth.item,
-    ...Object.values(results).map(({ item }) => item));
-  root.replaceChildren(stage, status, list, chooser(known), own.picker, own.panel);
+  const list = element("ul", "", { class: "fillings", "aria-label": "Filled by three networks" },
+    ...[truth, ...Object.values(results)].map(({ item }) => item));
+  hole.tools.append(button("Clear the hole", hole.clear), button("Hole in the centre", hole.centre));
+  root.replaceChildren(hole.tools, element("div", "", { class: "hole" }, hole.canvas, list), status, hole.keys, chooser(known),
+    own.panel);
   hole.show(known[0].pixels);
   face = known[0].pixels;
   hole.centre();
 };
 
-root.addEventListener("change", (event) => { if (event.target.type === "file") unchosen(); });
 root.addEventListener("dragover", (event) => event.preventDefault());
 root.addEventListener("drop", (event) => {
   event.preventDefault();
-  if (!event.dataTransfer.files.length) return;
-  unchosen();
-  own.open(event.dataTransfer.files[0]);
+  if (event.dataTransfer.files.length) own.open(event.dataTransfer.files[0]);
 });
 
 root.replaceChildren(element("p", "Loading the networks, about 20 MB the first time …", { role: "status" }));

@@ -45,12 +45,14 @@ const FOUND = {
   none: "No face was found. Move the two marks onto the eyes by hand: the face is cut out by them.",
 };
 
-/** A panel for photographs. chosen: called with the aligned face, ImageData, whenever it changes; say: with what happened. */
-export const photographs = (size, chosen, say) => {
+/** A picker and a panel for photographs. chosen: called with the aligned face, ImageData, whenever it changes. */
+export const photographs = (size, chosen) => {
   const canvas = element("canvas", "", { role: "img", "aria-label": "Your photograph" });
-  const stage = element("div", "", { class: "photo" }, canvas);
-  const panel = element("div", "", { hidden: "" }, stage, element("p", "Drag a mark, or give it the focus and move it with the "
-    + "arrow keys (with Shift faster)."));
+  const stage = element("div", "", { class: "photo", hidden: "" }, canvas);
+  const note = element("p", "", { role: "status" });
+  const input = element("input", "", { type: "file", accept: "image/*" });
+  const panel = element("div", "", { class: "own" }, element("label", "Your own photograph (or drop one here) ", {}, input), note,
+    stage);
   let photo = null;
   let eyes = [];
 
@@ -66,12 +68,15 @@ export const photographs = (size, chosen, say) => {
       Object.assign(mark.style, { left: `${100 * left}%`, top: `${100 * top}%` });
       mark.setAttribute("aria-label", `${name}, ${Math.round(eyes[i][0])} from the left, ${Math.round(eyes[i][1])} from the top`);
     };
-    let held = null;
-    mark.addEventListener("pointerdown", (event) => { held = event.pointerId; mark.setPointerCapture(held); });
+    let held = null; // where pointer and mark were when it was taken: a finger need not cover the eye
+    mark.addEventListener("pointerdown", (event) => {
+      mark.setPointerCapture(event.pointerId);
+      held = { x: event.clientX, y: event.clientY, eye: eyes[i] };
+    });
     mark.addEventListener("pointermove", (event) => {
-      if (held !== event.pointerId) return;
-      const rect = canvas.getBoundingClientRect();
-      put(((event.clientX - rect.left) / rect.width) * photo.width, ((event.clientY - rect.top) / rect.height) * photo.height);
+      if (!held) return;
+      const scale = photo.width / canvas.getBoundingClientRect().width;
+      put(held.eye[0] + (event.clientX - held.x) * scale, held.eye[1] + (event.clientY - held.y) * scale);
     });
     for (const end of ["pointerup", "pointercancel"]) mark.addEventListener(end, () => { held = null; cut(); });
     mark.addEventListener("keydown", (event) => {
@@ -87,23 +92,20 @@ export const photographs = (size, chosen, say) => {
 
   const open = async (file) => {
     try {
-      say("Looking for a face …");
+      note.textContent = "Looking for a face …";
       const pixels = await decode(file);
       Object.assign(canvas, { width: pixels.width, height: pixels.height });
       canvas.getContext("2d").putImageData(pixels, 0, 0);
       const [found, what] = await look(canvas);
       photo = pixels;
       marks.forEach(({ put }, i) => put(...found[i]));
-      panel.hidden = false;
+      stage.hidden = false;
+      note.textContent = `${FOUND[what]} A mark is dragged, or moved with the arrow keys (with Shift faster) once it has the focus.`;
       cut();
-      say(FOUND[what]);
     } catch (error) {
-      say(error.message);
+      note.textContent = error.message;
     }
   };
-
-  const input = element("input", "", { type: "file", accept: "image/*" });
   input.addEventListener("change", () => { if (input.files.length) open(input.files[0]); input.value = ""; });
-  const picker = element("label", "Your own photograph ", {}, input);
-  return { panel, picker, open };
+  return { panel, open, hide: () => { stage.hidden = true; note.textContent = ""; } };
 };
