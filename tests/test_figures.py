@@ -77,6 +77,15 @@ def test_verdicts_fit_their_figures(claim):
     assert (told["low"] if sign > 0 else -told["high"]) > 0
 
 
+def test_the_guide_knows_exercises_and_times():
+    text = (BOOK / "instructors.md").read_text()
+    slugs = re.findall(r"\{minutes\}`([^`]+)`", text)
+    assert len(slugs) > 30 and set(slugs) <= set(figures.times())
+    said = {chapter: int(minutes) for chapter, minutes in re.findall(r"(?m)^\| \{doc\}`(\w+)` \| (\d+) \|", text)}
+    told = {path.stem: int(re.search(r"\*\*Time\*\*: (\d+) minutes", path.read_text())[1]) for path in BOOK.glob("*.ipynb")}
+    assert said == told, "minutes of the chapters"
+
+
 def test_the_contextual_weights_were_measured_with_the_weights_that_ship():
     found = figures.read("context_weights")
     assert found["weights"].pop("near the hole") == found["weights"].pop("all alike") == weights.card("dcgan")["sha256"]

@@ -3,6 +3,7 @@
     {found}`glcic > variants > saturating loss > hole_psnr_change`       0.41 (0.37 to 0.44)
     {found}`benchmark > rows > method=glcic hole=center > psnr_hole`     a row of a list, by what it holds
     {found}`card glcic > images_seen : ,`                                a format; without one, two decimals
+    {minutes}`holes-leak`                                                an exercise, and how long it takes
     {made}`glcic`                                                        the command that wrote the file
 
 The first word is a file of book/results, or with "card" before it a card of facelib/weights. A mean comes with its 95 %
@@ -14,6 +15,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import exercises
 from docutils import nodes
 from sphinx.util import logging
 
@@ -56,6 +58,12 @@ def told(text):
     return value if isinstance(value, str) else say(value)
 
 
+@cache
+def times():
+    """How many minutes each exercise takes: slug -> minutes."""
+    return {each.slug: each.minutes for chapter in exercises.chapters() for each in exercises.exercises(chapter)}
+
+
 def found(role, rawtext, text, lineno, inliner, options=None, content=None):
     try:
         said = told(text)
@@ -69,7 +77,12 @@ def made(role, rawtext, text, lineno, inliner, options=None, content=None):
     return [nodes.literal(rawtext, read(text.strip())["command"])], []
 
 
+def minutes(role, rawtext, text, lineno, inliner, options=None, content=None):
+    return [nodes.literal(rawtext, text), nodes.Text(f" ({times()[text]} min)")], []
+
+
 def setup(app):
     app.add_role("found", found)
     app.add_role("made", made)
+    app.add_role("minutes", minutes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
