@@ -1,5 +1,6 @@
 """The book as a reader gets it: its sources are clean, and its built pages have no error, dead link or silent picture."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import publish_url
 import pytest
+import test_reference
 import yaml
 from bs4 import BeautifulSoup
 
@@ -27,12 +29,14 @@ def pages(html):
 
 def toc_files():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    return [toc["root"], *(page["file"] for chapter in chapters for page in (chapter, *chapter.get("sections", ())))]
 
 
 def test_toc_lists_every_source_once():
     listed = toc_files()
-    there = sorted(f"book/{p.stem}" for p in (ROOT / "book").iterdir() if p.suffix in (".md", ".ipynb"))
+    sources = [*(ROOT / "book").iterdir(), *(ROOT / "book" / "api").iterdir()]
+    there = sorted(p.relative_to(ROOT).with_suffix("").as_posix() for p in sources if p.suffix in (".md", ".ipynb"))
     assert sorted(listed) == there
 
 
@@ -78,6 +82,28 @@ def test_bibliography_is_sorted_and_every_cited_key_is_in_it():
 
 def test_every_source_has_its_page(pages):
     assert {f"{name}.html" for name in toc_files()} <= set(pages)
+
+
+def test_reference_has_every_public_name(pages):
+    """Each module, class, function, documented method and constant has its place, each field of a configuration its line."""
+    found = {name: soup for name, soup in pages.items() if name.startswith("book/api/")}
+    places = {tag["id"] for soup in found.values() for tag in soup.select("[id]")}
+    missing = []
+    for module, tree in test_reference.modules():
+        missing += [module] if f"module-{module}" not in places else []
+        for node in test_reference.public(tree.body):
+            missing += [f"{module}.{node.name}"] if f"{module}.{node.name}" not in places else []
+            if isinstance(node, ast.ClassDef):
+                documented = [f.name for f in test_reference.public(node.body) if ast.get_docstring(f)]
+                missing += [f"{module}.{node.name}.{name}" for name in documented if f"{module}.{node.name}.{name}" not in places]
+                if "dataclass" in ast.unparse(ast.Module(node.decorator_list, [])):
+                    soup = next(s for s in found.values() if s.find(id=f"{module}.{node.name}"))
+                    told = soup.find(id=f"{module}.{node.name}").find_next_sibling("dd").get_text()
+                    missing += [f"{module}.{node.name}.{name}" for name, _ in test_reference.constants(node.body)
+                                if not re.search(rf"(?m)^{name}( =|$|:)", told)]
+        missing += [f"{module}.{name}" for name, _ in test_reference.constants(tree.body) if f"{module}.{name}" not in places]
+    assert not missing, "\n".join(missing)
+    assert "/home/" not in str(found) and str(ROOT) not in str(found), "a default shows a path of this machine"
 
 
 def test_no_page_shows_an_error_or_a_warning(pages):

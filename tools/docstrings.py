@@ -22,9 +22,9 @@ def text(words):
     parts = []
     for i, part in enumerate(re.split(r"`([^`]+)`", words)):
         if i % 2 == 0:
-            part = re.sub(r"([\\*|_`])", r"\\\1", part)
-            # A string of the code keeps its quotation marks straight.
-            parts.append(re.sub(r'(?<!\w)"([^\s"]+)"(?!\w)', r'\ ``"\1"``\ ', part))
+            # Strings and options of the command line are code too: quotation marks stay straight, and "--" two hyphens.
+            for j, piece in enumerate(re.split(r'((?<!\w)"[^\s"]+"(?!\w)|(?<![\w-])--[a-z][\w-]*)', part)):
+                parts.append(rf"\ ``{piece}``\ " if j % 2 else re.sub(r"([\\*|_`])", r"\\\1", piece))
         elif NAME.fullmatch(part):
             parts.append(rf"\ :py:obj:`{part}`\ ")
         else:

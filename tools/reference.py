@@ -23,9 +23,10 @@ CHEEKS = (slice(34, 40), (slice(18, 25), slice(39, 46)))        # rows and colum
 
 
 def escaped(words):
-    """Plain words as Markdown that shows them; `code` stays code."""
-    return "".join(f"`{part}`" if i % 2 else re.sub(r"([\\*_<>\[\]{}|#])", r"\\\1", part)
-                   for i, part in enumerate(re.split(r"`([^`]+)`", words)))
+    """Plain words as Markdown that shows them; `code` stays code, and --options become it."""
+    parts = re.split(r"`([^`]+)`|(?<![\w-])(--[a-z][\w-]*)", words)
+    return "".join(re.sub(r"([\\*_<>\[\]{}|#])", r"\\\1", part) if i % 3 == 0 else f"`{part}`"
+                   for i, part in enumerate(parts) if part)
 
 
 def api():
@@ -59,7 +60,7 @@ def commands():
                 flag, default = f"--no-{key.replace('_', '-')}", None
             else:
                 flag = key.upper() if place else "--" + key.replace("_", "-")
-            if default in (None, False, parameter.empty, "", ()):
+            if default in ("", ()) or default is None or default is False or default is parameter.empty:
                 default = ""
             elif isinstance(default, tuple):
                 default = " ".join(map(str, default))

@@ -25,6 +25,9 @@ elif fetch mathjax@3.2.2 mathjax && fetch requirejs@2.3.7 require && fetch @jupy
     cp _vendor/tmp/require/require.js _vendor/assets/widgets/
     cp _vendor/tmp/manager/dist/embed-amd.js _vendor/tmp/manager/dist/*.woff* _vendor/assets/widgets/
     cp _vendor/tmp/anywidget/dist/index.js _vendor/assets/widgets/anywidget.js
+    # What the tests judge the pages by: no part of them.
+    mkdir -p _vendor/test
+    fetch axe-core@4.14.1 axe && cp _vendor/tmp/axe/axe.min.js _vendor/test/
     # Where require.js finds what the manager asks for by name: in the folder of this script.
     cat > _vendor/assets/widgets/paths.js <<'END'
 (() => {
