@@ -64,25 +64,21 @@ def times():
     return {each.slug: each.minutes for chapter in exercises.chapters() for each in exercises.exercises(chapter)}
 
 
-def found(role, rawtext, text, lineno, inliner, options=None, content=None):
-    try:
-        said = told(text)
-    except (KeyError, ValueError) as error:
-        logging.getLogger(__name__).warning("no figure for %s: %s", text, error, location=(inliner.document["source"], lineno))
-        return [nodes.problematic(rawtext, rawtext)], []
-    return [nodes.inline(rawtext, said, classes=["figure-found"])], []
+def role(say):
+    """A role out of a function: the role's text -> nodes. A key that is not there becomes a warning."""
+    def read_role(name, rawtext, text, lineno, inliner, options=None, content=None):
+        try:
+            return say(text.strip()), []
+        except (KeyError, ValueError) as error:
+            place = inliner.document["source"], lineno
+            logging.getLogger(__name__).warning("nothing to say for %s: %s", rawtext, error, location=place)
+            return [nodes.problematic(rawtext, rawtext)], []
 
-
-def made(role, rawtext, text, lineno, inliner, options=None, content=None):
-    return [nodes.literal(rawtext, read(text.strip())["command"])], []
-
-
-def minutes(role, rawtext, text, lineno, inliner, options=None, content=None):
-    return [nodes.literal(rawtext, text), nodes.Text(f" ({times()[text]} min)")], []
+    return read_role
 
 
 def setup(app):
-    app.add_role("found", found)
-    app.add_role("made", made)
-    app.add_role("minutes", minutes)
+    app.add_role("found", role(lambda text: [nodes.inline(text, told(text), classes=["figure-found"])]))
+    app.add_role("made", role(lambda text: [nodes.literal(text, read(text)["command"])]))
+    app.add_role("minutes", role(lambda text: [nodes.literal(text, text), nodes.Text(f" ({times()[text]} min)")]))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
