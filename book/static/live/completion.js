@@ -94,7 +94,7 @@ const start = async () => {
   const [known] = await Promise.all([faces(), ready()]);
   const list = element("ul", "", { class: "fillings", "aria-label": "Filled by three networks" },
     ...[truth, ...Object.values(results)].map(({ item }) => item));
-  hole.tools.append(button("Clear the hole", hole.clear), button("Hole in the centre", hole.centre));
+  hole.tools.append(button("Clear", hole.clear), button("Centre hole", hole.centre));
   root.replaceChildren(hole.tools, element("div", "", { class: "hole" }, hole.canvas, list), status, hole.keys, chooser(known),
     own.panel);
   hole.show(known[0].pixels);

@@ -48,7 +48,7 @@ function start(generator, directions, told) {
   }));
   const codes = Array.from({ length: layout.continuous }, (_, i) => slider({
     name: `Code ${i + 1}`, key: `c_cont${i}`, least: -1, most: 1, said: (value) => signed(value),
-    remark: `c_cont${i}; seen to change: ${told.codes[`c_cont${i}`]}`,
+    remark: `c_cont${i}; from −1 to +1: ${told.codes[`c_cont${i}`]}`,
     rest: () => first[firstCode + i],
     move: (latents, value, moved) => { if (moved) latents[firstCode + i] = value; },
   }));

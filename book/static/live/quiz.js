@@ -151,8 +151,10 @@ const leaning = (c) => (Math.abs(c) < 0.2 ? "you lean neither way."
 // How often faces were taken for untouched: the untouched themselves, all completed ones, and those of each method.
 function table(answers, touched, untouched) {
   const rows = [["untouched", untouched], ["completed, all methods", touched],
-    ...Object.keys(NAMES).filter(Boolean).map((name) => [NAMES[name], touched.filter((one) => one.method === name)])];
-  const box = element("div", "", { class: "quiz-table", tabindex: "0", role: "region", "aria-label": "Faces taken for untouched" });
+    ...Object.entries(NAMES).filter(([name]) => name)
+      .map(([name, called]) => [called, touched.filter((one) => one.method === name)])];
+  const box = element("div", "", {
+    class: "quiz-table", tabindex: "0", role: "region", "aria-label": "Faces taken for untouched" });
   const made = element("table", "", { class: "table" });
   made.append(element("caption", "Faces that you took for untouched"));
   const head = made.createTHead().insertRow();
@@ -186,7 +188,8 @@ function copying(answers, brief) {
   const row = element("p");
   row.append(copy, said);
   return [element("h2", "Your answers, for a class"),
-    element("p", "One line for each face, without your name. They are in this page only and are gone when you leave it."), text, row];
+    element("p", "One line for each face, without your name. They are in this page only and are gone when you leave it."),
+    text, row];
 }
 
 // Every face again, what was true, and where the hole was.
@@ -206,7 +209,8 @@ function review(answers) {
   picture("quiz_holes.png").then((sheet) => answers.forEach((one, i) => { // loaded only now
     if (one.method) draw(shown[i].children[1], sheet, one.place);
   })).catch(() => {});
-  return [element("h2", "The faces again"), element("p", "Beside each completed face the part that was filled in is violet."), list];
+  return [element("h2", "The faces again"),
+    element("p", "Beside each completed face the part that was filled in is violet."), list];
 }
 
 try {
@@ -215,6 +219,6 @@ try {
   quiz = { ...await read.json(), faces };
   begin();
 } catch (error) {
-  root.replaceChildren(element("p", `The quiz cannot be shown: ${error.message} was not found beside this page. Build the book with `
-    + "make book, or play with the eight faces on paper below.", { role: "alert" }));
+  root.replaceChildren(element("p", `The quiz cannot be shown: ${error.message} was not found beside this page. Build the book `
+    + "with make book, or play with the eight faces on paper below.", { role: "alert" }));
 }
