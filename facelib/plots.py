@@ -58,15 +58,21 @@ def img(data, alt, style="", mime="image/png"):
 
 
 def table(head, *rows):
-    """Show a table in the page: `head` and each row are sequences of cells, HTML allowed. On a phone it scrolls by itself.
+    """Show a table in the page: `head` and each row are sequences of cells, HTML allowed.
 
-    (Markdown that a cell displays does not become a table in a built page; HTML does.)
+    (Markdown that a cell displays does not become a table in a built page; HTML does.) Too wide for a phone, it scrolls in
+    the box that its page makes of every output.
     """
     from IPython.display import HTML, display
-    lines = [(tag, line) for tag, part in (("th", [head]), ("td", rows)) for line in part]
-    cells = ("".join(f"<{tag}>{cell}</{tag}>" for cell in line) for tag, line in lines)
-    body = "".join(f"<tr>{line}</tr>" for line in cells)
-    display(HTML(f'<table class="table" style="display:block;overflow-x:auto">{body}</table>'))
+
+    def line(cells, tag):
+        # A corner where nothing stands is no heading, and an interval stays on one line.
+        tags = [tag if str(cell) else "td" for cell in cells]
+        inside = (f"<{tag}>{str(cell).replace(' ± ', '&nbsp;±&nbsp;')}</{tag}>" for tag, cell in zip(tags, cells, strict=True))
+        return f"<tr>{''.join(inside)}</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    display(HTML(f'<table class="table"><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table>'))
 
 
 def source(*things):

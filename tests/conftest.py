@@ -65,32 +65,54 @@ def address(html):
     server.server_close()
 
 
+def open_page(browser, address, name, width):
+    """-> (the opened page, its errors, the requests it made to other hosts, which are refused)."""
+    size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
+    context = browser.new_context(viewport=size, is_mobile=width == "phone", has_touch=width == "phone", reduced_motion="reduce")
+    page, errors, outside = context.new_page(), [], []
+    # The pages must stand alone: other hosts are never reached from a test.
+    page.route(lambda url: not url.startswith((address, "data:", "blob:")),
+               lambda route: (outside.append(route.request.url), route.abort()))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text)
+            if message.type == "error" and message.location.get("url", "").startswith(address) else None)
+    page.on("response", lambda response: errors.append(f"{response.status}: {response.url}")
+            if response.status >= 400 else None)
+    page.goto(f"{address}/{name}", wait_until="load")
+    page.wait_for_load_state("networkidle")
+    return page, errors, outside
+
+
 @pytest.fixture
 def visit(browser, address):
     """visit(page, width) -> (the opened page, its errors, the requests it made to other hosts, which are refused)."""
     contexts = []
 
     def visit(name, width):
-        size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
-        context = browser.new_context(viewport=size, is_mobile=width == "phone", has_touch=width == "phone",
-                                      reduced_motion="reduce")
-        contexts.append(context)
-        page, errors, outside = context.new_page(), [], []
-        # The pages must stand alone: other hosts are never reached from a test.
-        page.route(lambda url: not url.startswith((address, "data:", "blob:")),
-                   lambda route: (outside.append(route.request.url), route.abort()))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text)
-                if message.type == "error" and message.location.get("url", "").startswith(address) else None)
-        page.on("response", lambda response: errors.append(f"{response.status}: {response.url}")
-                if response.status >= 400 else None)
-        page.goto(f"{address}/{name}", wait_until="load")
-        page.wait_for_load_state("networkidle")
-        return page, errors, outside
+        found = open_page(browser, address, name, width)
+        contexts.append(found[0].context)
+        return found
 
     yield visit
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def axe(root):
+    """axe(page, **options) -> what axe-core finds wrong with an opened page as it stands, a line each; options: axe.run's."""
+    script = root / "_vendor" / "test" / "axe.min.js"
+    if not script.exists():
+        pytest.skip("axe-core is not there: tools/vendor.sh fetches it where npm reaches its registry")
+
+    def axe(page, **options):
+        if not page.evaluate("() => Boolean(window.axe)"):
+            page.evaluate(script.read_text(encoding="utf-8"))
+        return page.evaluate("""async (options) => (await axe.run(document, options)).violations.flatMap((rule) =>
+          rule.nodes.map((node) => `${rule.impact} ${rule.id}: ${node.target}: ${node.failureSummary}`))""",
+                             {"resultTypes": ["violations"], **options})
+
+    return axe
 
 
 @pytest.fixture

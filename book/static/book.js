@@ -31,6 +31,9 @@ addEventListener("afterprint", () => { document.documentElement.dataset.theme = 
 
 document.addEventListener("DOMContentLoaded", () => {
   rename();
+  const contents = document.querySelector("div#pst-primary-sidebar"); // its title and search lie in no landmark
+  contents?.setAttribute("role", "region");
+  contents?.setAttribute("aria-label", "Contents");
   new MutationObserver(rename).observe(document.documentElement, { attributeFilter: ["data-mode"] });
   // Whatever makes a box wide (pictures, equations, folded cells, a turned phone) changes how high the page is, or how wide.
   new ResizeObserver(() => requestAnimationFrame(mark)).observe(document.querySelector("main"));

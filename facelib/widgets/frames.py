@@ -70,13 +70,19 @@ def as_many_as_fit(faces, frames_of):
     return frames
 
 
-def page(frames, rows, label, step, note=""):
+def note(made, begin):
+    """What stands above a stepper: how its faces were made, and how a reader does that."""
+    return (f'<p class="facelib-note">This page has no Python behind it, so these faces were {made} beforehand. {begin}, open '
+            "the chapter in Colab or in Jupyter and run its cells.</p>")
+
+
+def page(frames, rows, label, step, note):
     """The stepper: HTML that needs no kernel and no other host.
 
     frames: for each face a list of steps; a step is a dict of part -> (text alternative, data URL), with "kind", the
     step's short name, and "text", what is said below; a part that it lacks is as in the face's first step. rows: rows of
     (part, name under it). label: the whole thing's accessible name. step: what one step is called, for example "hole".
-    note: HTML that stands above.
+    note: HTML that stands above, of `note`.
     """
     first, data = frames[0][0], json.dumps(frames).replace("</", "<\\/")
     shown = "".join('<div class="facelib-row">' + "".join(

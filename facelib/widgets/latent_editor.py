@@ -12,7 +12,7 @@ import torch
 
 from facelib import metrics
 from facelib.extras import need
-from facelib.widgets.frames import HERE, as_many_as_fit, data_url, faces_of, key, page, script
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, faces_of, key, note, page, script
 from facelib.widgets.upload import Upload
 
 NAMED = ("Smiling", "Eyeglasses", "Male", "Young", "Blond_Hair", "Mouth_Slightly_Open", "Bangs", "Heavy_Makeup")
@@ -24,8 +24,7 @@ STRIP = (-2, -1, 0, 1, 2)   # of an attribute; of a continuous code the halves o
 PAGED = 6                   # sliders that the stepper has, so that three faces fit
 STEPS = 100                 # of the search that Refine starts
 GRID = 0.05                 # between two places of a slider
-NOTE = ('<p class="facelib-note">This page has no Python behind it, so these faces were edited beforehand. To move the '
-        "sliders yourself, open the chapter in Colab or in Jupyter and run its cells.</p>")
+NOTE = note("edited", "To move the sliders yourself")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from facelib import metrics
 from facelib.extras import need
 from facelib.masks import KINDS
 from facelib.plots import HOLE, masked
-from facelib.widgets.frames import HERE, as_many_as_fit, data_url, faces_of, figures, key, page, script
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, faces_of, figures, key, note, page, script
 from facelib.widgets.upload import Upload
 
 DRAWN = "draw it yourself"
@@ -160,7 +160,8 @@ def stepper(method, faces, kinds=tuple(KINDS), seed=0):
     """
     frames = as_many_as_fit(faces, lambda number, face: [_frame(method, face, number, kind, seed + number) for kind in kinds])
     parts = [(part, part.capitalize()) for part in ("masked", "completed", "true")]
-    return page(frames, [parts], "Faces completed beforehand, one hole after the other", "hole")
+    return page(frames, [parts], "Faces completed beforehand, one hole after the other", "hole",
+                note("completed", "To draw a hole yourself"))
 
 
 def _frame(method, image, number, kind, seed):

@@ -14,11 +14,10 @@ import torch
 from facelib import resolution
 from facelib.data.faces import FaceData, to_float, to_uint8
 from facelib.extras import need
-from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, page, script
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, note, page, script
 
 SIZE = 8  # pixels of the painted face
-NOTE = ('<p class="facelib-note">This page has no Python behind it, so these faces were painted and enlarged beforehand. '
-        "To paint one yourself, open the chapter in Colab or in Jupyter and run its cells.</p>")
+NOTE = note("painted and enlarged", "To paint one yourself")
 
 
 class PixelDemo:
