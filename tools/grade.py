@@ -250,6 +250,11 @@ def report(student, name, result, graded):
     return "\n".join(lines) + "\n"
 
 
+def reports_of(out):
+    """The folder of reports beside a table."""
+    return Path(out).with_name(f"{Path(out).stem}-reports")
+
+
 def write(path, text, encoding="utf-8"):
     """Whole or not at all: an interrupted run leaves the table of those that were done."""
     path.with_name(f"{path.name}.part").write_text(text, encoding=encoding, newline="")
@@ -259,12 +264,11 @@ def write(path, text, encoding="utf-8"):
 def grade(name, folder, out, force=False, jobs=2, minutes=MINUTES, cell_minutes=CELL_MINUTES, gigabytes=GIGABYTES):
     """Grade a folder of submissions -> rows of the table, which is written to `out` after each; see the module."""
     source, found, out = find(name), submissions(Path(folder)), Path(out)
-    reports = out.with_suffix("")
+    reports = reports_of(out)
     for there in (out, reports):
         if there.exists() and not force:
             sys.exit(f"{there} exists, perhaps with marks in it; say OUT=another.csv, or FORCE=1 to write over it")
-    shutil.rmtree(reports, ignore_errors=True)
-    reports.mkdir(parents=True)
+    reports.mkdir(parents=True, exist_ok=True)
     rows, running = {}, set()
     with tempfile.TemporaryDirectory(prefix="course-") as course, ThreadPoolExecutor(jobs) as pool:
         graded = tasks(make_course(source, Path(course)))
@@ -279,6 +283,7 @@ def grade(name, folder, out, force=False, jobs=2, minutes=MINUTES, cell_minutes=
                       f"{', ' + rows[student]['autograded'] + ' of ' + rows[student]['max'] if result['tasks'] else ''} "
                       f"({result['seconds']:.0f} s) {result['message']}", flush=True)
                 write(reports / f"{student}.md", report(student, source.name, result, graded))
+                (reports / f"{student}.ipynb").unlink(missing_ok=True)
                 if result.get("notebook"):
                     (reports / f"{student}.ipynb").write_bytes(result["notebook"])
                 table = io.StringIO()
@@ -302,7 +307,7 @@ def main():
     verb = verbs.add_parser("grade", help="grade a folder of submissions")
     verb.add_argument("name", nargs="?", default="")
     verb.add_argument("submissions", nargs="?", default="", help="folder of STUDENT.ipynb")
-    verb.add_argument("--out", default="grades.csv", help="the table; reports go to a folder of its name (%(default)s)")
+    verb.add_argument("--out", default="grades.csv", help="the table; reports go into a folder beside it (%(default)s)")
     verb.add_argument("--force", action="store_true", help="write over a table that is there")
     verb.add_argument("--jobs", type=int, default=2, help="submissions at one time (%(default)s)")
     verb.add_argument("--minutes", type=float, default=MINUTES, help="limit for a submission (%(default)s)")
@@ -323,7 +328,7 @@ def main():
         sys.exit(f"SUBMISSIONS is missing: make grade NAME={args['name']} SUBMISSIONS=folder-of-STUDENT.ipynb")
     else:
         grade(args.pop("name"), args.pop("submissions"), **args)
-        print(f"the table: {args['out']}; a report and the notebook as it ran, for each student: {args['out'][:-4]}/")
+        print(f"the table: {args['out']}; for each student a report and the notebook as it ran: {reports_of(args['out'])}/")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,15 @@ def notebook(path, address):
     write(path, json.dumps(book, indent=1, ensure_ascii=False) + "\n")
 
 
+def install(path, address):
+    """Write the install cell of an assignment; all else in it is nbgrader's and its author's."""
+    book = json.loads(path.read_text(encoding="utf-8"))
+    for cell in book["cells"]:
+        if cell.get("id") == "install":
+            cell["source"] = INSTALL.format(address=address).splitlines(keepends=True)
+    write(path, json.dumps(book, indent=1, ensure_ascii=False) + "\n")
+
+
 def write(path, text):
     if path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
@@ -101,6 +110,8 @@ def carry(root, address=None):
         replace(root / name, place, address)
     for path in sorted((root / "book").glob("*.ipynb")):
         notebook(path, address)
+    for path in sorted((root / "book").glob("assignments/*/*.ipynb")):
+        install(path, address)
     return address
 
 
