@@ -81,7 +81,7 @@ def test_the_guide_knows_exercises_and_times():
     text = (BOOK / "instructors.md").read_text()
     slugs = re.findall(r"\{minutes\}`([^`]+)`", text)
     assert len(slugs) > 30 and set(slugs) <= set(figures.times())
-    said = {chapter: int(minutes) for chapter, minutes in re.findall(r"(?m)^\| \{doc\}`(\w+)` \| (\d+) \|", text)}
+    said = {chapter: int(minutes) for chapter, minutes in re.findall(r"(?m)^\| \{doc\}`(\w+) <\w+>` \| (\d+) \|", text)}
     told = {path.stem: int(re.search(r"\*\*Time\*\*: (\d+) minutes", path.read_text())[1]) for path in BOOK.glob("*.ipynb")}
     assert said == told, "minutes of the chapters"
 
