@@ -62,13 +62,6 @@ def test_notebook_is_committed_clean_and_begins_with_the_head(path):
     assert headings == [title], "a chapter has one title"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_chapter_has_three_exercises(path):
-    text = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"])
-    slugs = re.findall(r"\{exercise\}[^\n]*\n:label: *(\S+)", text)
-    assert len(slugs) >= 3 and len(slugs) == len(set(slugs)), slugs
-
-
 def test_bibliography_is_sorted_and_every_cited_key_is_in_it():
     entries = (ROOT / "book/references.bib").read_text(encoding="utf-8")
     assert "\\href" not in entries, "a page shows \\href as it is written, too wide for a phone; use howpublished = {arXiv:...}"

@@ -18,7 +18,7 @@ def instructor(root):
 def secret():
     """slug -> the lines of its solution that stand nowhere else, so that a page which shows them shows the solution."""
     public = "\n".join([path.read_text(encoding="utf-8") for path in (ROOT / "facelib").rglob("*.py")]
-                       + [cell["source"] for chapter in chapters() for cell in cells(ROOT / "book" / f"{chapter}.ipynb")])
+                       + [cell["source"] for chapter in chapters() for cell in cells(chapter)])
     return {slug: [line.strip() for line in code(text).splitlines() if len(line.strip()) > 10 and line.strip() not in public]
             for chapter in chapters() for slug, text in solutions(chapter).items()}
 

@@ -29,27 +29,27 @@ class Exercise:
     starter: str   # that cell's code
 
 
-def chapters(root=ROOT):
+def chapters():
     """The notebooks' names in the order of _toc.yml, with their titles."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    paths = [root / f"{chapter['file']}.ipynb" for part in toc["parts"] for chapter in part["chapters"]]
-    return {path.stem: cells(path)[0]["source"].splitlines()[0].removeprefix("# ") for path in paths if path.exists()}
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    paths = [ROOT / f"{chapter['file']}.ipynb" for part in toc["parts"] for chapter in part["chapters"]]
+    return {path.stem: cells(path.stem)[0]["source"].splitlines()[0].removeprefix("# ") for path in paths if path.exists()}
 
 
-def cells(path):
+def cells(chapter):
     """A notebook's cells, each with its source as one string."""
-    return [cell | {"source": "".join(cell["source"])} for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    book = json.loads((ROOT / "book" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    return [cell | {"source": "".join(cell["source"])} for cell in book["cells"]]
 
 
-def exercises(chapter, root=ROOT):
+def exercises(chapter):
     """The exercises of one notebook, in its order. ValueError where a block or its cell does not keep to the form above."""
-    found, book = [], cells(root / "book" / f"{chapter}.ipynb")
+    found, book = [], cells(chapter)
     for number, cell in enumerate(book):
-        blocks = cell["source"].count("```{exercise}") if cell["cell_type"] == "markdown" else 0
-        match = BLOCK.search(cell["source"]) if blocks else None
-        if not blocks:
+        if cell["cell_type"] != "markdown" or "```{exercise}" not in cell["source"]:
             continue
-        if blocks > 1 or not match or match["kind"] not in KINDS:
+        match = BLOCK.search(cell["source"])
+        if not match or match["kind"] not in KINDS or cell["source"].count("```{exercise}") > 1:
             raise ValueError(f"{chapter}, cell {number}: expected one exercise, its kind ({', '.join(KINDS)}), its label and "
                              f"*About N minutes.*; got {cell['source'][-300:]!r}")
         starter = book[number + 1]
@@ -60,11 +60,11 @@ def exercises(chapter, root=ROOT):
     return found
 
 
-def solutions(chapter, root=ROOT):
+def solutions(chapter):
     """The sections of book/solutions/CHAPTER.md: slug -> Markdown."""
-    path = root / "book" / "solutions" / f"{chapter}.md"
-    parts = re.split(r"(?m)^## (\S+)\n", path.read_text(encoding="utf-8"))[1:]
-    return {slug: text.strip() for slug, text in zip(parts[::2], parts[1::2], strict=True)}
+    text = (ROOT / "book" / "solutions" / f"{chapter}.md").read_text(encoding="utf-8")
+    parts = re.split(r"(?m)^## (\S+)\n", text)[1:]
+    return {slug: section.strip() for slug, section in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def code(section):
