@@ -179,3 +179,23 @@ def test_glossary_sends_to_pages_that_use_the_word():
         words = path.read_text(encoding="utf-8").lower().replace("\\n", " ").translate(str.maketrans('"*#', "   "))
         lost += [f"{term}: {page}"] if term.lower() not in " ".join(words.split()) else []
     assert not lost, lost
+
+
+def test_notation_has_every_sign_of_the_displayed_equations():
+    """Greek letters, letters with hats and single Latin letters; what only counts (i, j, k, l) and e need no line."""
+    sign = (r"\\(?:hat|tilde)\{? ?\w\}?|\\(?:alpha|beta|gamma|delta|Delta|eta|theta|lambda|mu|nabla|pi|rho|sigma|Sigma|phi|varphi|"
+            r"Omega|partial)(?![a-z])|(?<![\\a-zA-Z{])[A-Za-z](?![a-zA-Z])")
+
+    def signs(text):
+        text = re.sub(r"\\(?:mathrm|text|texttt|operatorname|mathbb|mathcal)\{[^}]*\}+|:label:.*|\\begin\S*|\\end\S*", " ", text)
+        return {found.replace("{", " ").replace("}", "").replace("  ", " ") for found in re.findall(sign, text)}
+
+    page = re.sub(r"(?s)\$\$.*?\$\$", "", (ROOT / "book/notation.md").read_text(encoding="utf-8"))
+    listed = signs(" ".join(re.findall(r"\$[^$]+\$", page)))
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+                         if cell["cell_type"] == "markdown")
+        used = signs("\n".join(re.findall(r"(?s)```\{math\}(.*?)```", text)))
+        assert len(used) > 2, path.name
+        missing = used - listed - set("ijkle")
+        assert not missing, f"{path.stem}: {sorted(missing)} stand in equations and not in book/notation.md"
