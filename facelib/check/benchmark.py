@@ -15,7 +15,7 @@ def _(answer):
     return parts(answer, ("the figure for the large hole", 20 + 10 * math.log10(4),
                           {20 + 10 * math.log10(2): side, 80: factor, 20 + 20 * math.log10(4): twice}),
                  ("the figure for the small hole", 20 + 10 * math.log10(16),
-                  {20 + 10 * math.log10(4): side, 320: factor, 20 + 20 * math.log10(16): twice}), rel=1e-3)
+                  {20 + 10 * math.log10(4): side, 320: factor, 20 + 20 * math.log10(16): twice}), rel=2e-3)
 
 
 @exercise("benchmark-sampling", "hidden value minus guess is a sum of two independent noises; their variances add, and a "

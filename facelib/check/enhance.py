@@ -103,4 +103,4 @@ def _(answer):
             0.3: "That is how often the right name is called out; how many others are called out beside it?",
             30 / names: "A part is asked for, not a percentage.",
             0.3 / 0.31: "For one right person there are 9,999 wrong ones."}),
-        rel=0.001)
+        rel=0.005)
