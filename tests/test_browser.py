@@ -55,7 +55,8 @@ def test_page_opens_without_error_and_fits(opened, root):
         errors = [error for error in errors if "require" not in error]  # the widget loader itself lies on another host
     shots = root / "_build" / "screenshots"
     shots.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=shots / f"{Path(name).stem}-{width}.png", full_page=True)
+    shot = name.removeprefix("book/").removesuffix(".html").replace("/", "-")
+    page.screenshot(path=shots / f"{shot}-{width}.png", full_page=True)
     assert not errors, errors
     size = page.evaluate(OVERFLOW)
     # A phone's layout viewport grows with what does not fit, so it is held against the screen.
