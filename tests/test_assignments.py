@@ -3,7 +3,6 @@
 import csv
 import functools
 import json
-import os
 import re
 import signal
 import subprocess
@@ -57,9 +56,8 @@ def test_students_get_no_solutions_and_no_hidden_tests(name, given):
         else:
             assert cell["metadata"]["editable"] is False and cell["metadata"]["deletable"] is False, task
         if about["grade"] and not about["solution"]:
-            hidden = re.search(r"### BEGIN HIDDEN TESTS\n(.*)### END HIDDEN TESTS", full, re.S)[1]
-            assert hidden.count("assert") >= 1 and "assert" in full[:full.index("### BEGIN HIDDEN")], task
-            assert not [line for line in hidden.splitlines() if "assert" in line and line in grade.source_of(cell)], task
+            visible, _, hidden = full.partition("### BEGIN HIDDEN TESTS")
+            assert "assert" in visible and "assert" in hidden and grade.source_of(cell) == visible.strip(), task
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -151,13 +149,21 @@ def escaping(where):
 FOR_EVER = "while True:\n    try:\n        time.sleep(1)\n    except BaseException:\n        pass\n"
 
 
+# What a submission finds: neither the solutions nor what is only in the environment of who grades.
+LOOKS = """import os
+assert "COURSE_PASSWORD" not in os.environ and os.path.isdir("../../../source")
+assert not os.path.exists("../../../source/tiny/tiny.ipynb")
+def half(x):
+    return x / 2"""
+
+
 def gone(where):
     """Whether the process of `escaping` has been there, and is there no more."""
     number = int(where.read_text())
     return not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
 
 
-def test_submissions_that_misbehave_are_told_and_stop_no_other(small, tmp_path):
+def test_submissions_that_misbehave_are_told_and_stop_no_other(small, tmp_path, monkeypatch):
     source, fresh = small
     folder, out, child, other = tmp_path / "von allen", tmp_path / "grades.csv", tmp_path / "child", tmp_path / "other"
 
@@ -168,8 +174,13 @@ def test_submissions_that_misbehave_are_told_and_stop_no_other(small, tmp_path):
     submit(folder, "for ever", put(fresh(), "half-answer", escaping(child) + FOR_EVER))
     submit(folder, "hungry", put(fresh(), "half-answer", "import time\nkept = bytearray(b'x' * 3_000_000_000)"))
     changed = put(fresh(), "double", "pass")
-    del grade.marked(changed)["half"]["metadata"]["nbgrader"]["locked"]
+    grade.marked(changed)["half"]["metadata"]["nbgrader"]["points"] = 400
     grade.marked(changed)["half"]["metadata"].update(tags=["skip-execution"])
+    mangled = fresh()
+    del grade.marked(mangled)["half"]["metadata"]["nbgrader"]["locked"]
+    submit(folder, "mangles", mangled)
+    submit(folder, "curious", put(fresh(), "half-answer", LOOKS))
+    monkeypatch.setenv("COURSE_PASSWORD", "open sesame")
     submit(folder, "changes tests", put(changed, "double-answer", "def double(x):\n    return 2"))
     deleted = fresh()
     deleted["cells"] = [one for one in deleted["cells"] if one["id"] != "double"]
@@ -185,6 +196,8 @@ def test_submissions_that_misbehave_are_told_and_stop_no_other(small, tmp_path):
     assert points["José Müller"] == ("graded", "6", "4", "10") and rows["José Müller"]["to_mark"] == "5"
     assert points["raises"] == ("graded", "0", "4", "4")
     assert points["leaves a process"] == ("graded", "6", "4", "10")
+    assert points["curious"] == ("graded", "6", "4", "10")
+    assert points["mangles"][0] == "crashed" and "Error" in rows["mangles"]["message"]
     assert points["dies"][0] == "crashed" and "Python died in cell 4 (import os)" in rows["dies"]["message"]
     assert points["for ever"] == ("timed out", "", "", "") and "in cell 4" in rows["for ever"]["message"]
     assert points["hungry"] == ("graded", "6", "0", "6") or points["hungry"][0] == "out of memory"
@@ -249,13 +262,3 @@ def test_a_table_is_not_written_over_silently(small, tmp_path, capsys):
 def test_what_is_missing_is_said(arguments, said):
     run = subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True)
     assert run.returncode and said in run.stderr and "Traceback" not in run.stderr
-
-
-def test_an_environment_without_secrets(small, tmp_path, monkeypatch):
-    source, fresh = small
-    monkeypatch.setenv("COURSE_PASSWORD", "open sesame")
-    code = ("import os\nassert 'COURSE_PASSWORD' not in os.environ\nassert os.path.isdir('../../../source')\n"
-            "assert not os.path.exists('../../../source/tiny/tiny.ipynb')\ndef half(x):\n    return x / 2")
-    submit(tmp_path / "in", "a", put(fresh(), "half-answer", code))
-    (row,) = grade.grade(str(source), tmp_path / "in", tmp_path / "out.csv")
-    assert row["autograded"] == "10" and os.environ["COURSE_PASSWORD"]

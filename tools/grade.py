@@ -13,6 +13,7 @@ import argparse
 import csv
 import io
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -131,6 +132,7 @@ def autograde(course, name, cell_minutes):
     submitted = course / "submitted" / ONE / name / f"{name}.ipynb"
     status, message = look_over(submitted.read_text(encoding="utf-8", errors="replace"), release)
     if status == "graded":
+        logging.basicConfig(format="%(message)s")           # nbgrader's tracebacks: `why` looks for the reason in them
         from nbgrader.api import Gradebook
         from nbgrader.converters import Autograde
 
