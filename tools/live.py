@@ -28,9 +28,9 @@ from facelib.extras import need
 from facelib.plots import HOLE
 
 # Chosen by eye among the 256 faces of nobody: whole, clear and various ones that the quiz does not ask about.
-FACES = (9, 15, 14, 65, 35, 121, 37, 146, 56, 134, 62, 147, 85, 164, 95, 187, 111, 150, 157, 170, 175, 199, 250)
+FACES = (14, 9, 15, 65, 35, 121, 37, 146, 56, 134, 62, 147, 85, 164, 95, 187, 111, 150, 157, 170, 175, 199, 250)
 CASCADES = ("frontalface_alt2", "frontalface_default", "eye")       # as facelib.data.align looks, but for tilted features
-SHOWN = (2, 3, 9)       # places in FACES whose completions are made beforehand, with the astronaut's
+SHOWN = (0, 3, 9)       # places in FACES whose completions are made beforehand, with the astronaut's
 
 
 def write_models(out):

@@ -26,9 +26,9 @@ export const drawing = (size, changed, say) => {
     radio.addEventListener("change", () => { tool = value; corner = null; draw(); });
     tools.append(element("label", "", {}, radio, text));
   }
-  const radius = element("input", "", { type: "range", min: 1, max: 16, value: 6 });
+  const radius = element("input", "", { type: "range", min: 1, max: 16, value: 6, "aria-label": "Size of the brush" });
   radius.addEventListener("input", () => draw());
-  tools.append(element("label", "", {}, "Size of the brush ", radius));
+  tools.append(element("label", "", {}, "Size ", radius));
 
   const box = () => [Math.min(corner.x, cursor.x), Math.min(corner.y, cursor.y), Math.max(corner.x, cursor.x),
     Math.max(corner.y, cursor.y)].map(Math.round);
