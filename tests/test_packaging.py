@@ -106,11 +106,15 @@ def test_colab_install_changes_nothing_that_is_there(monkeypatch):
     assert set(re.search(r"\[(.*)\]", wanted)[1].split(",")) <= set(EXTRA)
 
 
+def notebooks(root):
+    return [*(root / "book").glob("*.ipynb"), *(root / "book").glob("assignments/*/*.ipynb")]
+
+
 def addresses(root):
     """Every address that the publishing command carries, by file."""
     found = {name: re.findall(pattern, (root / name).read_text()) for name, pattern in
              [publish_url.SOURCE, *publish_url.PLACES]}
-    for path in (root / "book").glob("*.ipynb"):
+    for path in notebooks(root):
         text = path.read_text()
         found[path.name] = re.findall(r"git clone -q --depth 1 (\S+)", text) + [
             "https://github.com/" + slug for slug in re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)", text)]
@@ -136,8 +140,9 @@ def copy(tmp_path):
     for name in [publish_url.SOURCE[0], *(name for name, _ in publish_url.PLACES)]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    for path in (ROOT / "book").glob("*.ipynb"):
-        shutil.copy(path, tmp_path / "book")
+    for path in notebooks(ROOT):
+        (tmp_path / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / path.relative_to(ROOT))
     for name in ("Makefile", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
