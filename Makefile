@@ -18,7 +18,7 @@ LIVE := _live/.made-$(shell find facelib/*.py facelib/data facelib/methods facel
 WHAT := .[book,photos,train,export,teach,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
 # Tests that open built pages in a browser; the unit tests are all others but those of built pages and of Colab.
-IN_BROWSER := tests/test_browser.py tests/test_live.py tests/test_live_latents.py
+IN_BROWSER := tests/test_browser.py tests/test_accessible.py tests/test_live.py tests/test_live_latents.py
 # A page's live cells must not depend on which data this machine happens to have.
 BUILD_ENV = env -u FACELIB_DATA PATH="$(CURDIR)/$(BIN):$$PATH"
 
