@@ -181,7 +181,7 @@ def grade_one(path, course, minutes, cell_minutes, gigabytes, threads, running):
     """
     began, name = time.monotonic(), next((course / "release").iterdir()).name
     if path.suffix != ".ipynb" or not path.is_file():
-        message = "a folder" if path.is_dir() else "its name does not end in .ipynb"
+        message = "a folder" if path.is_dir() else "no file" if not path.is_file() else "its name does not end in .ipynb"
         return {"status": "not a notebook", "message": f"{message}; expected a file STUDENT.ipynb", "tasks": {}, "seconds": 0}
     with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder:
         own, notebook = Path(folder) / "course", None
@@ -279,12 +279,18 @@ def grade(name, folder, out, force=False, jobs=2, minutes=MINUTES, cell_minutes=
                    for student, path in found.items()}
         try:
             for done in as_completed(waiting):
-                student, result = waiting[done], done.result()
-                rows[student] = row(student, result, graded)
+                student = waiting[done]
+                try:
+                    result = done.result()
+                    rows[student], text = row(student, result, graded), report(student, source.name, result, graded)
+                except Exception as error:              # a file that cannot be read, a result that was tampered with
+                    said = f"{type(error).__name__}: {error}"[:300]
+                    result = {"status": "crashed", "message": said, "tasks": {}, "seconds": 0}
+                    rows[student], text = row(student, result, graded), report(student, source.name, result, graded)
                 print(f"{len(rows)} of {len(found)}: {student}: {result['status']}"
                       f"{', ' + rows[student]['autograded'] + ' of ' + rows[student]['max'] if result['tasks'] else ''} "
                       f"({result['seconds']:.0f} s) {result['message']}", flush=True)
-                write(reports / f"{student}.md", report(student, source.name, result, graded))
+                write(reports / f"{student}.md", text)
                 (reports / f"{student}.ipynb").unlink(missing_ok=True)
                 if result.get("notebook"):
                     (reports / f"{student}.ipynb").write_bytes(result["notebook"])
@@ -295,8 +301,10 @@ def grade(name, folder, out, force=False, jobs=2, minutes=MINUTES, cell_minutes=
                 write(out, table.getvalue(), encoding="utf-8-sig")      # the mark by which Excel knows UTF-8
         except BaseException:                                           # Ctrl-C too: end what runs, keep what is done
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(running):
-                process.terminate()
+            while not all(one.done() for one in waiting):
+                for process in list(running):
+                    process.terminate()
+                time.sleep(0.1)
             raise
     return [rows[student] for student in found]
 
