@@ -136,13 +136,29 @@ def test_internal_links_and_files_resolve(pages, html):
     assert not missing, "\n".join(missing)
 
 
-def test_every_picture_has_alt_text(pages):
+def test_every_picture_has_alt_text_that_says_what_is_to_be_seen(pages):
     for name, soup in pages.items():
+        said = {}
         for image in soup.select("img"):
-            alt = image.get("alt", "").strip()
-            assert alt, f"{name}: {str(image)[:160]}"
+            alt, where = image.get("alt", "").strip(), f"{name}: {str(image)[:160]}"
+            if image.get("role") == "presentation" and not alt:
+                continue    # marked as decoration
+            assert alt, where
             # Sphinx puts the file's address where nothing was said.
             assert not alt.startswith(("../", "_images", "data:")), f"{name}: alt is the address {alt[:80]!r}"
+            assert not re.match(r"(?i)(an?|the|this)? ?(figure|image|picture|photo|plot|chart|graph|screenshot)s? (of|show)", alt), alt
+            # A figure tells what a reader would otherwise miss; one step of a widget has its words beside it.
+            figure = image.find_parent("article") and not image.find_parent(["a", "button"]) and not image.find_parent(
+                class_="facelib-stepper")
+            if figure and "data:" in image.get("src", "data:") or image.find_parent("figure"):
+                assert len(alt.split()) >= 8, f"{name}: {alt!r} does not say what is to be seen"
+                other = said.setdefault(alt, image.get("src"))
+                assert other == image.get("src"), f"{name}: two figures with the alt {alt!r}"
+            title = image.find_previous(["h1", "h2", "h3", "h4"])
+            caption = image.find_parent("figure") and image.find_parent("figure").select_one("figcaption")
+            for words in (title, caption, image.get("title")):
+                words = words if isinstance(words, str) or not words else words.get_text(" ", strip=True)
+                assert not words or alt.casefold().strip(". ") != words.casefold().strip("#. "), f"{name}: alt repeats {words!r}"
 
 
 def test_pages_ask_nothing_of_other_hosts(pages, root):
@@ -162,3 +178,6 @@ def test_launch_buttons_and_footer(pages):
         links = {a["href"] for a in soup.select("a[href*='colab.research.google.com']")}
         assert links == {f"https://colab.research.google.com/github/{slug}/blob/main/book/{path.name}"}
         assert soup.select_one("a[rel=license]")
+    for name, soup in pages.items():
+        if (ROOT / name).with_suffix(".md").exists():
+            assert not soup.select(".dropdown-launch-buttons"), f"{name} offers to open a page on Colab that is no notebook"

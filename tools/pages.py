@@ -46,6 +46,12 @@ def leave_out_thebe(app, page, template, context, doctree):
                                if "thebe" not in str(script.filename) + script.attributes.get("body", "")]
 
 
+def colab_for_notebooks(app, page, template, context, doctree):
+    # A page of text with code cells (book/people.md) counts as a notebook, and Colab cannot open it.
+    if page in app.env.all_docs and app.env.doc2path(page).endswith(".md"):
+        context["header_buttons"] = [button for button in context["header_buttons"] if button.get("label") != "launch-buttons"]
+
+
 def setup(app):
     app.add_js_file(None, body=HUB)
     app.connect("config-inited", drop_second_search, priority=400)
@@ -55,4 +61,5 @@ def setup(app):
     app.add_js_file("book.js")
     app.connect("html-page-context", name_what_is_folded)
     app.connect("html-page-context", leave_out_thebe, priority=900)
+    app.connect("html-page-context", colab_for_notebooks, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
