@@ -178,7 +178,16 @@ def render(app, page, source):
         source[0] = environment().from_string(source[0]).render(of_page())
 
 
+def name_toggles(app, page, template, context, doctree):
+    # The reference of the API is the one page with pages below it; the theme's button that unfolds these has no name.
+    draw = context.get("generate_toctree_html")
+    if draw is not None:
+        context["generate_toctree_html"] = lambda *kinds, **options: str(draw(*kinds, **options)).replace(
+            "<summary>", '<summary aria-label="Pages of the API reference">')
+
+
 def setup(app):
     app.add_css_file("reference.css")
+    app.connect("html-page-context", name_toggles, priority=950)
     app.connect("source-read", render)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
