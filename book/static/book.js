@@ -34,9 +34,6 @@ document.addEventListener("DOMContentLoaded", () => {
   const contents = document.querySelector("div#pst-primary-sidebar"); // its title and search lie in no landmark
   contents?.setAttribute("role", "region");
   contents?.setAttribute("aria-label", "Contents");
-  for (const pages of document.querySelectorAll(".has-children > details > summary")) {
-    pages.setAttribute("aria-label", `Pages of ${pages.parentElement.previousElementSibling.textContent}`);
-  }
   new MutationObserver(rename).observe(document.documentElement, { attributeFilter: ["data-mode"] });
   // Whatever makes a box wide (pictures, equations, folded cells, a turned phone) changes how high the page is, or how wide.
   new ResizeObserver(() => requestAnimationFrame(mark)).observe(document.querySelector("main"));
