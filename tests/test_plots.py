@@ -188,3 +188,11 @@ def test_parallel_coordinates_survive_what_is_alike_and_say_what_is_wrong():
         plots.parallel({}, ["size", "fd"], "fd")
     with pytest.raises(ValueError, match="no row has speed, colour; they have size, recovery, fd, error"):
         plots.parallel(RUNS, ["size", "speed"], "colour")
+
+
+def test_a_table_has_a_head_no_empty_heading_and_unbroken_intervals(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+    plots.table(["", "PSNR"], ["glcic", "19.9 ± 0.1"], ["mean", 15])
+    assert shown == ['<table class="table"><thead><tr><td></td><th>PSNR</th></tr></thead><tbody><tr><td>glcic</td>'
+                     "<td>19.9&nbsp;±&nbsp;0.1</td></tr><tr><td>mean</td><td>15</td></tr></tbody></table>"]
