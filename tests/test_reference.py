@@ -183,8 +183,8 @@ def test_glossary_sends_to_pages_that_use_the_word():
 
 def test_notation_has_every_sign_of_the_displayed_equations():
     """Greek letters, letters with hats and single Latin letters; what only counts (i, j, k, l) and e need no line."""
-    sign = (r"\\(?:hat|tilde)\{? ?\w\}?|\\(?:alpha|beta|gamma|delta|Delta|eta|theta|lambda|mu|nabla|pi|rho|sigma|Sigma|phi|varphi|"
-            r"Omega|partial)(?![a-z])|(?<![\\a-zA-Z{])[A-Za-z](?![a-zA-Z])")
+    sign = (r"\\(?:hat|tilde)\{? ?\w\}?|\\(?:alpha|beta|gamma|delta|Delta|eta|theta|lambda|mu|nabla|pi|rho|sigma|Sigma|phi|"
+            r"varphi|Omega|partial)(?![a-z])|(?<![\\a-zA-Z{])[A-Za-z](?![a-zA-Z])")
 
     def signs(text):
         text = re.sub(r"\\(?:mathrm|text|texttt|operatorname|mathbb|mathcal)\{[^}]*\}+|:label:.*|\\begin\S*|\\end\S*", " ", text)
