@@ -48,7 +48,7 @@ def test_page_opens_without_error_and_fits(opened, root):
     if vendored:
         assert not outside, f"asks other hosts for {outside}"
         if page.locator(".math").count():
-            page.wait_for_selector("mjx-container", timeout=20_000)
+            page.wait_for_selector("mjx-container", state="attached", timeout=20_000)    # the first may be folded away
         if page.locator(VIEW).count():
             page.wait_for_function("() => document.querySelectorAll('.jupyter-widgets, .lm-Widget').length > 0", timeout=20_000)
     else:
