@@ -19,6 +19,8 @@ WHAT := .[book,photos,train,export,teach,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
 # Tests that open built pages in a browser; the unit tests are all others but those of built pages and of Colab.
 IN_BROWSER := tests/test_browser.py tests/test_accessible.py tests/test_live.py tests/test_live_latents.py
+# Tests share out the cores and take one thread each: tiny networks gain nothing from a second one.
+SHARED := env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
 # A page's live cells must not depend on which data this machine happens to have.
 BUILD_ENV = env -u FACELIB_DATA PATH="$(CURDIR)/$(BIN):$$PATH"
 
@@ -83,7 +85,7 @@ lint: $(SETUP)  ## ruff
 	$(call step,reading the code with ruff, $(BIN)/ruff check .)
 
 unit: $(SETUP)  ## the package's tests
-	$(call step,unit tests, $(BIN)/python -m pytest -q --durations=8 \
+	$(call step,unit tests, $(SHARED) --durations=8 \
 		$(addprefix --ignore=,tests/test_book.py tests/test_instructor.py tests/test_colab.py $(IN_BROWSER)))
 
 # A machine like Colab's is kept in _build/colab. The chapters have run in .venv for the book: make test need not do so twice.
@@ -100,7 +102,7 @@ built: book book-instructor  ## tests of the built pages
 
 browser: book  ## every page in a browser, desktop and phone
 	$(call step,looking for a browser, $(BIN)/python tools/browser.py)
-	$(call step,opening every page in the browser, $(BIN)/python -m pytest -q $(IN_BROWSER))
+	$(call step,opening every page in the browser, $(SHARED) $(IN_BROWSER))
 
 assignment: $(SETUP)  ## NAME=completing: the students' version of an assignment, into _build/assignments
 	@$(BIN)/python tools/grade.py release "$(NAME)"

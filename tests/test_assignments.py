@@ -226,8 +226,10 @@ def test_a_cell_without_end_costs_its_own_task_only(small, tmp_path):
 def test_nothing_runs_on_when_grading_is_stopped(how, small, tmp_path):
     source, fresh = small
     submit(tmp_path / "in", "a", put(fresh(), "half-answer", escaping(tmp_path / "child") + FOR_EVER))
+    # Tests that run in the background are deaf to Ctrl-C, and what they start would be too.
     grading = subprocess.Popen([sys.executable, TOOL, "grade", source, tmp_path / "in", "--out", tmp_path / "out.csv"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         until = time.monotonic() + 90
         while not (tmp_path / "child").exists() and grading.poll() is None and time.monotonic() < until:
