@@ -91,7 +91,7 @@ unit: $(SETUP)  ## the package's tests
 # A machine like Colab's is kept in _build/colab. The chapters have run in .venv for the book: make test need not do so twice.
 colab: $(SETUP)  ## every chapter on a machine like Colab's: its Python and packages, no data, outside the repository
 	$(call step,running every chapter as on Colab (3 minutes and 6 GB more the first time), \
-		$(BUILD_ENV) $(BIN)/python -m pytest -v -rs --durations=8 tests/test_colab.py)
+		$(BUILD_ENV) $(SHARED) -rs --durations=4 tests/test_colab.py)
 
 notebooks: $(SETUP)  ## every cell of every notebook, run with nbval in .venv: quicker than colab
 	$(call step,running every cell with nbval, \

@@ -6,6 +6,7 @@ and installs its own beside them, an empty home, Colab's own package, and a git 
 copy that `publish` makes.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -51,11 +52,14 @@ def machine(python):
     """
     home = ROOT / "_build" / "colab" / "machine"
     key = home / f".made-{zlib.crc32(PACKAGES.read_bytes() + str(python).encode())}"
-    if not key.exists():
-        shutil.rmtree(home, ignore_errors=True)
-        run(python, "-m", "venv", home)
-        run(home / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", PACKAGES)
-        key.touch()
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with open(home.parent / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)                # tests run in several processes: one makes it, the others wait
+        if not key.exists():
+            shutil.rmtree(home, ignore_errors=True)
+            run(python, "-m", "venv", home)
+            run(home / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", PACKAGES)
+            key.touch()
     return home / "bin" / "python"
 
 
