@@ -1,7 +1,8 @@
 """A small Sphinx extension: what the built pages load.
 
 Pages use the scripts in _vendor/ where tools/vendor.sh could fetch them. Without it, MathJax and Jupyter's widget manager come
-from their public addresses, and equations and widgets are missing where the book is read without a network.
+from their public addresses, and equations and widgets are missing where the book is read without a network. Our own
+scripts lie in book/static/, and what the live pages compute with in _live/.
 """
 
 from pathlib import Path
