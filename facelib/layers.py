@@ -30,6 +30,50 @@ def upconv(inner, outer, kernel=4, norm=False, act="relu"):
     return nn.Sequential(layer, nn.BatchNorm2d(outer) if norm else nn.Identity(), ACTIVATIONS[act]())
 
 
+class ResidualBlock(nn.Module):
+    """x + two 3x3 convolutions of x, without a norm: (B, channels, H, W) -> the same shape.
+
+    dilation: of the first convolution. The last convolution starts at zero, so a new block changes nothing and a stack of
+    them can be trained without batch norm (Zhang et al. 2019, "Fixup").
+    """
+
+    def __init__(self, channels, dilation=1):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
+        nn.init.zeros_(self.first.bias)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x):
+        return x + self.last(F.leaky_relu(self.first(F.leaky_relu(x, 0.2)), 0.2))
+
+
+class Attention(nn.Module):
+    """x + what every place takes over from all other places: (B, channels, H, W) -> the same shape.
+
+    Self-attention with several heads (Vaswani et al. 2017; in a GAN: Zhang et al. 2019). Its cost grows with (H W)^2, so it
+    stands where the maps are small. The last layer starts at zero, as in `ResidualBlock`. channels: a multiple of heads.
+    """
+
+    def __init__(self, channels, heads=4):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(1, channels)
+        self.queries_keys_values = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x):
+        b, c, h, w = x.shape
+        split = self.queries_keys_values(self.norm(x)).view(b, 3, self.heads, c // self.heads, h * w)
+        q, k, v = split.transpose(3, 4).unbind(1)                                         # (B, heads, H W, c / heads)
+        found = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(found.transpose(2, 3).reshape(b, c, h, w))
+
+
 class Generator(nn.Module):
     """Latents (B, z_dim) -> images (B, 3, size, size) in [-1, 1]: the generator of a DCGAN, the decoder of a VAE.
 

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 
 
-def reconstruction(pred, image, mask):
+def reconstruction(pred, image, mask, power=2):
     """Weighted mean squared error over the hole: ||M (C(x, M) - x)||^2, divided by the number of its values.
 
-    pred, image (B, 3, H, W) in [-1, 1], mask (B, 1, H, W) with 1 = hole. Iizuka et al. 2017, eq. 2. The division makes
-    the weight of the adversarial loss independent of the hole's size.
+    pred, image (B, 3, H, W) in [-1, 1], mask (B, 1, H, W) with 1 = hole. power: 1 gives the mean absolute error. Iizuka
+    et al. 2017, eq. 2. The division makes the weight of the adversarial loss independent of the hole's size.
     """
-    error = (mask * (pred.float() - image)) ** 2
+    error = (mask * (pred.float() - image)).abs() ** power
     return error.sum() / (image.shape[1] * mask.sum()).clamp(min=1)
 
 
@@ -35,6 +35,35 @@ def gan_G(fake, saturating=False):
     """
     fake = fake.float()
     return -F.softplus(fake).mean() if saturating else F.softplus(-fake).mean()
+
+
+def hinge_D(real, fake):
+    """Discriminator's hinge loss: logits beyond +1 for real and -1 for fake cost nothing (Lim and Ye 2017, eq. 7)."""
+    return F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()
+
+
+def hinge_G(fake):
+    """Generator's loss beside `hinge_D`: minus the logit of its own output."""
+    return -fake.float().mean()
+
+
+def relativistic(better, worse):
+    """softplus(-(better - worse)), the mean over pairs of logits of one shape: is each better one above its worse one?
+
+    The discriminator's loss is relativistic(real, fake), the generator's relativistic(fake, real). Paired with its own
+    photograph, a completion is compared with what was there; where both show the same pixels nothing is learnt.
+    Jolicoeur-Martineau 2019, eq. 6.
+    """
+    return F.softplus(worse.float() - better.float()).mean()
+
+
+def feature_matching(fake, real):
+    """Mean absolute difference of D's maps for fake and for real faces, averaged over the layers.
+
+    fake, real: lists of maps (B, C, H, W); no gradient goes to those of the real faces. Salimans et al. 2016, section
+    3.1; layer by layer and pair by pair as in Wang et al. 2018, eq. 4.
+    """
+    return sum((a - b.detach()).abs().mean(dtype=torch.float32) for a, b in zip(fake, real, strict=True)) / len(fake)
 
 
 def real_logit(logits):

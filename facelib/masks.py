@@ -105,6 +105,53 @@ def strokes(n, size, generator, count=6, thickness=0.09):
     return torch.stack([(square.amin(0, keepdim=True) <= radius ** 2).float() for square in squares])
 
 
+# Where the parts of a face lie in our framing (see `data.align`): the middle, width and height as shares of the picture.
+PARTS = {"both eyes": (0.495, 0.437, 0.46, 0.16), "left eye": (0.382, 0.437, 0.21, 0.15),
+         "right eye": (0.606, 0.437, 0.21, 0.15), "nose": (0.495, 0.545, 0.22, 0.23), "mouth": (0.495, 0.695, 0.32, 0.17)}
+
+
+def face_part(n, size, generator, parts=("both eyes", "left eye", "right eye", "nose", "mouth"), loose=0.25):
+    """A box over one part of an aligned face, drawn for each image: both eyes, one eye, the nose or the mouth.
+
+    parts: which of PARTS; one name gives that part alone. loose: the box is up to this share larger than the part, drawn
+    for each side, and lies up to a tenth of it off the part's middle; 0 gives the box of PARTS itself.
+    """
+    h, w = _sides(size)
+    places = torch.tensor([PARTS[part] for part in ([parts] if isinstance(parts, str) else parts)], dtype=torch.float64)
+    x, y, bw, bh = places[_uniform(n, 0, len(places) - 1, generator)].unbind(1)
+    grow, shift = torch.rand(n, 2, generator=generator) * loose + 1, (torch.rand(n, 2, generator=generator) - 0.5) * 0.8 * loose
+    x, y, bw, bh = x + shift[:, 0] * bw, y + shift[:, 1] * bh, bw * grow[:, 0], bh * grow[:, 1]
+    boxes = torch.stack([(x - bw / 2) * w, (y - bh / 2) * h, bw * w, bh * h], 1).round().long()
+    return from_boxes(boxes, size)
+
+
+def border(n, size, generator, low=0.12, high=0.4):
+    """A band along one side of the image: left, right, top or bottom, `low` to `high` of the image wide."""
+    h, w = _sides(size)
+    side, share = _uniform(n, 0, 3, generator), low + (high - low) * torch.rand(n, generator=generator)
+    across, down = (share * w).round().long().clamp(min=1), (share * h).round().long().clamp(min=1)
+    zero, wide, tall = torch.zeros(n).long(), torch.full((n,), w), torch.full((n,), h)
+    choices = torch.stack([torch.stack(box, 1) for box in (
+        (zero, zero, across, tall), (w - across, zero, across, tall),
+        (zero, zero, wide, down), (zero, h - down, wide, down))])                         # (4, n, 4)
+    return from_boxes(choices[side, torch.arange(n)], size)
+
+
+# The kinds of holes that `mixed` draws from, and how often each.
+MIXTURE = {"glcic": 0.34, "face_part": 0.3, "strokes": 0.1, "pattern": 0.08, "border": 0.08, "half": 0.05, "center": 0.05}
+
+
+def mixed(n, size, generator):
+    """Holes of many kinds, one drawn for each image out of MIXTURE: what a network for any hole is trained with."""
+    which = torch.multinomial(torch.tensor(list(MIXTURE.values())), n, replacement=True, generator=generator)
+    found = torch.empty(n, 1, *_sides(size))
+    for i, kind in enumerate(MIXTURE):
+        places = (which == i).nonzero().flatten()
+        if len(places):
+            found[places] = KINDS[kind](len(places), size, generator)
+    return found
+
+
 def from_picture(picture, size):
     """A mask that a user drew -> (1, 1, H, W). Light pixels (above half grey) are the hole.
 
@@ -126,7 +173,7 @@ def from_picture(picture, size):
 
 
 KINDS = {"center": center, "rectangle": rectangle, "glcic": glcic, "half": half, "pattern": pattern, "pixels": pixels,
-         "strokes": strokes}
+         "strokes": strokes, "face_part": face_part, "border": border, "mixed": mixed}
 
 
 def make(kind, n, size, seed=0):

@@ -56,10 +56,17 @@ class Method(nn.Module):
             twin = copy.deepcopy(getattr(self, name)).requires_grad_(False)
             setattr(self, f"{name}_ema", twin.eval())
 
+    @property
+    def training_size(self):
+        """(height, width) in pixels of the faces that it is trained on; None where any size will do."""
+        size = getattr(self.cfg, "size", None)
+        return (size, size) if isinstance(size, int) else size
+
     def adopt(self, faces):
         """Take from a data set what the method needs of it (a mean pixel). ValueError for faces of another size."""
-        (h, w), size = faces.size, getattr(self.cfg, "size", tuple(faces.size))
-        if (h, w) != (size if isinstance(size, tuple) else (size, size)):
+        (h, w), size = faces.size, self.training_size or tuple(faces.size)
+        if (h, w) != tuple(size):
+            size = size[0] if size[0] == size[1] else tuple(size)
             raise ValueError(f"{type(self).__name__} trains on faces of size {size}, got {faces.name} with {h}x{w} pixels; "
                              f"load them with size={size}, or change cfg.size")
 

@@ -46,7 +46,7 @@ def train(method: str, /, *, preset: str = "book", data: tuple[str, ...] = ("syn
     network = _new(cls, configure(cls.presets[preset], set), generator, seed)
     out = Path(out) if out else run_folder(f"{method}-{preset}")
     done = load_checkpoint(out / "last.pt")["step"] if (out / "last.pt").exists() else 0
-    faces = load_data(data, network.cfg.size, root)
+    faces = load_data(data, network.training_size, root)
     total = sum(length for _, length in network.phases())
     steps = total if steps is None else min(steps, total)
     # One of several processes speaks.

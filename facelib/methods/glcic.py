@@ -3,17 +3,23 @@
 A completion network fills the hole; a discriminator looks at the whole face and at a crop around the hole, and joins
 what it saw in one layer. Three phases: the completion network alone, the discriminator alone, both together.
 
-The walk of one face: image (3, 64, 64) in [-1, 1] and mask (1, 64, 64) -> the hole is painted with the training mean
--> completion network -> `pred` -> pasted into the image -> the whole (3, 64, 64) and its crop (3, 32, 32) go to D.
+The walk of one face: image (3, 128, 128) in [-1, 1] and mask (1, 128, 128) -> the hole is painted with the training mean
+-> completion network -> `pred` -> pasted into the image -> the whole (3, 128, 128) and its crop (3, 64, 64) go to D.
+
+The published networks (`networks="dilated"`) and losses are the defaults. `networks="residual"` keeps the plan (a dilated
+middle, a discriminator for the whole and one for the crop, three phases) and builds it as one would today.
 """
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from facelib import losses, masks
-from facelib.layers import conv, upconv
+from facelib.data.images import pair
+from facelib.features import PerceptualLoss
+from facelib.layers import Attention, ResidualBlock, conv, upconv
 from facelib.train import Method, frozen
 
 # The classes of the semi-supervised discriminator: CelebA's attributes are not exclusive, so a class is a combination
@@ -50,10 +56,29 @@ class GLCICConfig:
     label_smoothing: float = 0.75       # change 6: D's target for real faces; 1 switches it off
     spectral_norm: bool = False         # not in the source: keeps D's gradients bounded (Miyato et al. 2018)
     ema_decay: float = 0.999            # per step; the averaged network is the one that completes
+    # What has been learnt since. None of it is in the source, and each field's default switches it off.
+    networks: str = "dilated"           # "residual": residual blocks, attention at 1/8 of the size, patches for D
+    widths: tuple = (32, 64, 192)       # channels of the residual network at 1/2, 1/4 and 1/8 of the size
+    d_widths: tuple = (16, 64, 128, 192, 256)   # of the global discriminator's convolutions; the local one leaves out the first
+    adversary: str = "gan"              # D's game: "gan", "hinge" or "relativistic"
+    r1: float = 0.0                     # weight of D's squared gradient at real and completed faces
+    r1_every: int = 8                   # steps from one such penalty to the next, which weighs as much more
+    squared: bool = True                # reconstruction by the squared error; False: by the absolute one
+    perceptual: float = 0.0             # weight of the distance in the maps of the frozen network `perceptual`
+    matching: float = 0.0               # weight of the distance in D's own maps
+    holes: str = "glcic"                # kind of the training holes: "glcic" (rectangles) or "mixed" (every kind)
+    margin: int = 0                     # pixels by which training faces are larger than size: random windows are cut out
 
     def __post_init__(self):
-        if self.size % 4 or self.crop > self.size:
-            raise ValueError(f"size must be a multiple of 4 and crop at most size, got {self.size} and {self.crop}")
+        step = 4 if self.networks == "dilated" else 8
+        if any(side % step for side in pair(self.size)) or self.crop > min(pair(self.size)):
+            raise ValueError(f"size must be a multiple of {step} and crop at most size, got {self.size} and {self.crop}")
+        for field, known in (("networks", ("dilated", "residual")), ("adversary", ("gan", "hinge", "relativistic")),
+                             ("holes", ("glcic", "mixed"))):
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} must be one of {', '.join(known)}, got {getattr(self, field)!r}")
+        if self.networks == "residual" and self.semi_supervised:
+            raise ValueError("the residual discriminator has no classes: set semi_supervised=False")
         if self.input_range not in ("symmetric", "bytes"):
             raise ValueError(f"input_range must be symmetric or bytes, got {self.input_range!r}")
         if self.optimiser not in ("adadelta", "adam"):
@@ -112,6 +137,86 @@ class Discriminator(nn.Module):
         return self.join(torch.cat([self.whole(image), self.local(crop)], 1))
 
 
+class ResidualCompletionNetwork(nn.Module):
+    """What `CompletionNetwork` does, built as today: most of its work is done at 1/8 and 1/4 of the size, where it is cheap.
+
+    No pixel is thrown away on the way down: four neighbours become channels (Shi et al. 2016, backwards), and links carry
+    the maps of 1/2 and 1/4 over to the way up. The middle is dilated as in the source, and one attention layer lets an eye
+    know the other. The face's place matters, so every map of 1/8 is told its coordinates (Liu et al. 2018).
+    """
+
+    def __init__(self, cfg):
+        super().__init__()
+        half, quarter, eighth = cfg.widths
+        leaky = {"act": "leaky"}
+        self.to_half = nn.Sequential(nn.PixelUnshuffle(2), conv(16, half, **leaky))          # (B, half, H/2, W/2)
+        self.to_quarter = nn.Sequential(conv(half, quarter, stride=2, act=None), ResidualBlock(quarter))
+        self.to_eighth = conv(quarter, eighth, stride=2, act=None)                           # (B, eighth, H/8, W/8)
+        self.places = nn.Conv2d(2, eighth, 1)
+        self.middle = nn.Sequential(
+            *(block for i, d in enumerate(cfg.dilations)
+              for block in (ResidualBlock(eighth, d), *([Attention(eighth)] if i == len(cfg.dilations) // 2 else []))))
+        self.up_quarter = nn.Sequential(conv(eighth, 4 * quarter, 1, act=None), nn.PixelShuffle(2))
+        self.quarter_blocks = nn.Sequential(*(ResidualBlock(quarter) for _ in range(2)))
+        self.up_half = nn.Sequential(conv(quarter, 4 * half, act=None), nn.PixelShuffle(2))
+        self.half_block = ResidualBlock(half)
+        self.out = nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(half, 12, 3, padding=1), nn.PixelShuffle(2))
+
+    def forward(self, filled, mask):
+        half = self.to_half(torch.cat([filled, mask], 1))
+        quarter = self.to_quarter(half)
+        eighth = self.to_eighth(quarter)
+        size = eighth.shape[-2:]
+        down, across = (torch.linspace(-1, 1, n, device=mask.device) for n in size)
+        grid = torch.stack([down[:, None].expand(size), across[None].expand(size)])[None]  # (1, 2, H/8, W/8)
+        up = self.up_quarter(self.middle(eighth + self.places(grid)))
+        up = self.up_half(self.quarter_blocks(up + quarter))
+        return torch.tanh(self.out(self.half_block(up + half)).float())
+
+
+class PatchDiscriminator(nn.Module):
+    """Image with its mask (B, 4, H, W) and their crop (B, 4, c, c) -> logits (B, 1), (B, patches) and (B, patches).
+
+    Two towers as in `Discriminator`; beside the joint verdict on the whole face, each tower gives one for every patch that
+    it sees (Isola et al. 2017), which tells G where something is wrong. D is told where the hole is (Yu et al. 2019).
+    """
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.spectral = cfg.spectral_norm
+        height, width = pair(cfg.size)
+        self.whole, self.whole_patch, whole = self.tower(cfg.d_widths, height, width, cfg.d_features)
+        self.local, self.local_patch, local = self.tower(cfg.d_widths[1:], cfg.crop, cfg.crop, cfg.d_features)
+        self.whole_vector, self.local_vector = whole, local
+        self.join = nn.Linear(2 * cfg.d_features, 1)
+
+    def tower(self, widths, height, width, features):
+        """Convolutions that halve the size, a verdict on each patch of the last map but one, and a vector of the last."""
+        wrap = nn.utils.parametrizations.spectral_norm if self.spectral else (lambda layer: layer)
+        layers = nn.ModuleList(conv(inner, outer, 4, stride=2, act="leaky", spectral=self.spectral)
+                               for inner, outer in zip((4, *widths), widths, strict=False))
+        patch = wrap(nn.Conv2d(widths[-2], 1, 3, padding=1))
+        places = (height >> len(widths)) * (width >> len(widths))
+        vector = nn.Sequential(nn.Flatten(), wrap(nn.Linear(widths[-1] * places, features)), nn.LeakyReLU(0.2))
+        return layers, patch, vector
+
+    def look(self, image, crop):
+        """-> (the three kinds of logits, the maps of both towers, fine to coarse)."""
+        logits, vectors, maps = [], [], []
+        for x, layers, patch, vector in ((image, self.whole, self.whole_patch, self.whole_vector),
+                                         (crop, self.local, self.local_patch, self.local_vector)):
+            for i, layer in enumerate(layers):
+                x = layer(x)
+                maps += [x] if i else []        # the first maps are the largest and tell the least
+                if i == len(layers) - 2:
+                    logits.append(patch(x).flatten(1))
+            vectors.append(vector(x))
+        return [self.join(torch.cat(vectors, 1)), *logits], maps
+
+    def forward(self, image, crop):
+        return self.look(image, crop)[0]
+
+
 class GLCIC(Method):
     """Completion with a global and a local discriminator; `complete(image, mask)` fills the hole."""
 
@@ -123,6 +228,10 @@ class GLCIC(Method):
                             batch_size=32, steps=(5000, 300, 12200), optimiser="adam", lr=5e-4, d_lr=5e-4,
                             weight_decay=0.0, alpha=1.5e-3, demean=False, semi_supervised=False, batch_norm=False,
                             spectral_norm=True),
+        "today": GLCICConfig(size=128, crop=64, networks="residual", margin=32, holes="mixed", steps=(2500, 200, 60000),
+                             batch_size=32, dilations=(1, 2, 4, 2), d_features=256, optimiser="adam", lr=3e-4, d_lr=3e-4,
+                             weight_decay=0.0, adversary="relativistic", r1=0.5, alpha=0.1, squared=False, perceptual=0.5,
+                             matching=0.5, demean=False, semi_supervised=False, batch_norm=False, label_smoothing=1.0),
         "smoke": GLCICConfig(size=32, crop=16, hole=(0.3, 0.6), width=8, dilations=(2, 4), d_width=8, d_layers=(3, 2),
                              d_features=32, batch_size=8, steps=(12, 4, 12), optimiser="adam", lr=2e-3, d_lr=1e-3,
                              weight_decay=0.0, alpha=4e-3, ema_decay=0.9),
@@ -131,8 +240,14 @@ class GLCIC(Method):
     ships = ("G_ema", "mean")
 
     def build(self, cfg):
-        self.G, self.D = CompletionNetwork(cfg), Discriminator(cfg)
+        residual = cfg.networks == "residual"
+        self.G = ResidualCompletionNetwork(cfg) if residual else CompletionNetwork(cfg)
+        self.D = PatchDiscriminator(cfg) if residual else Discriminator(cfg)
         self.register_buffer("mean", torch.zeros(3))            # training mean pixel: what a hole is painted with
+        if cfg.perceptual:
+            self.perceptual = PerceptualLoss()
+        if cfg.r1:
+            self.scalars["turns"] = 0                           # of D, so that the penalty comes at every r1_every-th
         self.opt_G, self.opt_D = self.optimiser(self.G, cfg.lr), self.optimiser(self.D, cfg.d_lr)
 
     def optimiser(self, network, lr):
@@ -140,6 +255,11 @@ class GLCIC(Method):
         if self.cfg.optimiser == "adam":
             return torch.optim.Adam(network.parameters(), lr, betas=(0.5, 0.99), weight_decay=self.cfg.weight_decay)
         return torch.optim.Adadelta(network.parameters(), lr, weight_decay=self.cfg.weight_decay)
+
+    @property
+    def training_size(self):
+        height, width = pair(self.cfg.size)
+        return height + self.cfg.margin, width + self.cfg.margin
 
     def adopt(self, faces):
         super().adopt(faces)
@@ -161,15 +281,86 @@ class GLCIC(Method):
             image = (image if cfg.demean else image + 1) * 127.5
         return image
 
-    def logits(self, image, boxes):
-        """D's logits (B, classes) of images (B, 3, H, W) and their crops at boxes (B, 4)."""
+    def windows(self, image):
+        """Random windows of faces (B, 3, size + margin, ...), scaled to (B, 3, size, ...): a photograph is never framed exactly.
+
+        All windows of a batch have one size, from all of the face down to four fifths of it, the larger ones more often.
+        """
+        height, width = image.shape[-2:]
+
+        def boxes(n, generator):
+            share = 1 - 0.2 * torch.rand((), generator=generator) ** 2
+            h, w = round(float(share) * height), round(float(share) * width)
+            place = torch.rand(n, 2, generator=generator) * torch.tensor([width - w + 1, height - h + 1])
+            return torch.cat([place.long(), torch.tensor([[w, h]]).expand(n, 2)], 1)
+
+        return self.scaled(masks.cut(image, self.draw(len(image), boxes)))
+
+    def scaled(self, image):
+        """Faces (B, 3, H, W) at the size of the networks, antialiased."""
+        size = pair(self.cfg.size)
+        if tuple(image.shape[-2:]) == size:
+            return image
+        return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
+
+    def look(self, image, mask, boxes):
+        """D's verdicts on images (B, 3, H, W) with masks (B, 1, H, W) and crops at boxes (B, 4) -> (list of logits, its maps).
+
+        The first logits (B, classes) are the joint verdict of both towers. Those on patches, and the maps, are of the
+        residual networks only.
+        """
         image = self.normalise(image)
         with self.autocast():
-            return self.D(image, masks.cut(image, boxes))
+            if self.cfg.networks == "residual":
+                image = torch.cat([image, mask], 1)
+                return self.D.look(image, masks.cut(image, boxes))
+            return [self.D(image, masks.cut(image, boxes))], []
+
+    def logits(self, image, boxes, mask=None):
+        """D's joint logits (B, classes) of images (B, 3, H, W) and their crops at boxes (B, 4)."""
+        return self.look(image, mask, boxes)[0][0]
+
+    def loss_D(self, real, fake):
+        """D's loss on its verdicts, lists of logits: the mean over the kinds of verdicts."""
+        pairs = [(losses.real_logit(a), losses.real_logit(b)) for a, b in self.verdicts(real, fake)]
+        if self.cfg.adversary == "hinge":
+            terms = [losses.hinge_D(a, b) for a, b in pairs]
+        elif self.cfg.adversary == "relativistic":
+            terms = [losses.relativistic(a, b) for a, b in pairs]
+        else:
+            terms = [losses.gan_D(a, b, self.cfg.label_smoothing) for a, b in pairs]
+        return sum(terms) / len(terms)
+
+    def loss_adv(self, real, fake):
+        """What D's verdicts on completed faces cost G; those on the real ones count only where the game is relativistic."""
+        pairs = [(losses.real_logit(a.detach()), losses.real_logit(b)) for a, b in self.verdicts(real, fake)]
+        if self.cfg.adversary == "hinge":
+            terms = [losses.hinge_G(b) for _, b in pairs]
+        elif self.cfg.adversary == "relativistic":
+            terms = [losses.relativistic(b, a) for a, b in pairs]
+        else:
+            terms = [losses.gan_G(b, self.cfg.saturating_loss) for _, b in pairs]
+        return sum(terms) / len(terms)
+
+    @staticmethod
+    def verdicts(real, fake):
+        """Pairs of logits (B, classes): a tower's (B, patches) become (B * patches, 1), one verdict each."""
+        one = lambda logits, i: logits if i == 0 else logits.reshape(-1, 1)
+        return [(one(a, i), one(b, i)) for i, (a, b) in enumerate(zip(real, fake, strict=True))]
+
+    def steepness(self, image, mask, boxes):
+        """Squared gradient of D's verdicts at images (B, 3, H, W): the mean over the images, a scalar."""
+        image = image.detach().requires_grad_()
+        logits, _ = self.look(image, mask, boxes)
+        return losses.r1(sum(verdict.float().mean(1, keepdim=True) for verdict in logits), image)
 
     def step(self, batch, phase):
         cfg, image = self.cfg, batch["image"]                                             # (B, 3, H, W)
-        mask = self.draw(len(image), lambda n, g: masks.glcic(n, cfg.size, g, *cfg.hole))
+        if cfg.margin:
+            image = self.windows(image)
+        cut_holes = (lambda n, g: masks.mixed(n, cfg.size, g)) if cfg.holes == "mixed" else (
+            lambda n, g: masks.glcic(n, cfg.size, g, *cfg.hole))
+        mask = self.draw(len(image), cut_holes)
         crop = masks.local_boxes(mask, cfg.crop)            # while the mask is on the CPU: the GPU is not waited for
         mask = mask.to(image)
         completes, log = phase != "discriminator", {}
@@ -179,24 +370,41 @@ class GLCIC(Method):
         completed = masks.composite(image, mask, pred)
 
         if phase != "completion":
-            elsewhere = self.draw(len(image), lambda n, g: masks.random_boxes(n, cfg.size, cfg.crop, g))
-            real, fake = self.logits(image, elsewhere), self.logits(completed.detach(), crop)
-            loss_D = losses.gan_D(losses.real_logit(real), losses.real_logit(fake), cfg.label_smoothing)
+            real_crop = crop                                # paired: what was there, beside what G put there
+            if cfg.networks == "dilated":
+                real_crop = self.draw(len(image), lambda n, g: masks.random_boxes(n, cfg.size, cfg.crop, g))
+            (real, real_maps), (fake, _) = self.look(image, mask, real_crop), self.look(completed.detach(), mask, crop)
+            loss_D = self.loss_D(real, fake)
             if cfg.semi_supervised and "attributes" in batch:
                 labels = self.classes(batch["attributes"])
-                log["sup"] = self.share((labels >= 0).sum()) * losses.supervised(real, labels)
+                log["sup"] = self.share((labels >= 0).sum()) * losses.supervised(real[0], labels)
                 loss_D = loss_D + log["sup"]
+            if cfg.r1:
+                if self.scalars["turns"] % cfg.r1_every == 0:           # of a quarter of the faces: it is expensive
+                    few = slice(0, max(1, len(image) // 4))
+                    penalty = sum(self.steepness(x[few], mask[few], crop[few]) for x in (image, completed))
+                    loss_D = loss_D + cfg.r1_every * cfg.r1 / 2 * penalty
+                self.scalars["turns"] += 1
             self.update(loss_D, self.opt_D)
-            log |= {"loss_D": loss_D, "D_real": losses.real_logit(real).sigmoid().mean(),
-                    "D_fake": losses.real_logit(fake).sigmoid().mean()}
+            log |= {"loss_D": loss_D, "D_real": losses.real_logit(real[0]).sigmoid().mean(),
+                    "D_fake": losses.real_logit(fake[0]).sigmoid().mean()}
 
         if completes:
-            loss_G = log["rec"] = self.share(mask.sum()) * losses.reconstruction(pred, image, mask)
+            log["rec"] = self.share(mask.sum()) * losses.reconstruction(pred, image, mask, 2 if cfg.squared else 1)
+            loss_G = log["rec"]
+            if cfg.perceptual:                              # at the 64 pixels that this network was trained on
+                small = [F.interpolate(x.float(), (64, 64), mode="area") for x in (completed, image)]
+                with self.autocast():
+                    log["perc"] = self.perceptual(*small)
+                loss_G = loss_G + cfg.perceptual * log["perc"]
             if phase == "joint":
                 with frozen(self.D):
-                    fake = self.logits(completed, crop)
-                log["adv"] = losses.gan_G(losses.real_logit(fake), cfg.saturating_loss)
+                    fake, maps = self.look(completed, mask, crop)
+                log["adv"] = self.loss_adv(real, fake)
                 loss_G = loss_G + cfg.alpha * log["adv"]
+                if cfg.matching:
+                    log["match"] = losses.feature_matching(maps, real_maps)
+                    loss_G = loss_G + cfg.matching * log["match"]
             self.update(loss_G, self.opt_G)
             log["loss_G"] = loss_G
         return log
@@ -211,12 +419,14 @@ class GLCIC(Method):
     def complete(self, image, mask):
         """Fill the holes: image (B, 3, H, W) in [-1, 1], mask (B, 1, H, W) or (1, 1, H, W), 1 = hole -> (B, 3, H, W).
 
-        H and W are multiples of 4 (the network is fully convolutional; it was trained at `cfg.size`). Known pixels come
-        back bit-identical; the hole's own pixels are never read. Composited, not blended: see `facelib.blending`.
+        H and W are multiples of 4, or of 8 for residual networks (both are fully convolutional; trained at `cfg.size`).
+        Known pixels come back bit-identical; the hole's own pixels are never read. Composited, not blended: see
+        `facelib.blending`.
         """
         masks.check(image, mask)
-        if image.shape[-2] % 4 or image.shape[-1] % 4:
-            raise ValueError(f"height and width must be multiples of 4, got {tuple(image.shape[-2:])}; resize or pad")
+        step = 8 if self.cfg.networks == "residual" else 4
+        if image.shape[-2] % step or image.shape[-1] % step:
+            raise ValueError(f"height and width must be multiples of {step}, got {tuple(image.shape[-2:])}; resize or pad")
         mask = mask.expand(len(image), -1, -1, -1)
         with self.evaluating():
             pred = self.G_ema(self.normalise(self.fill(image, mask)).float(), mask.float())
@@ -224,5 +434,6 @@ class GLCIC(Method):
 
     def preview(self, image):
         """Rows for the sample sheet: masked, completed and true faces, under a centred hole."""
+        image = self.scaled(image)
         mask = masks.center(len(image), tuple(image.shape[-2:])).to(image)
         return [self.fill(image, mask), self.complete(image, mask), image]
