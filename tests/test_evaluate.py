@@ -252,6 +252,31 @@ def test_who_takes_part(faces, published):
         evaluate.entrants("vae", faces)
 
 
+def test_all_takes_the_weights_of_the_faces_size(monkeypatch):
+    """GLCIC for faces of 64 pixels is glcic_64, for 128 it is glcic; the rendered twin stands in where it has that size."""
+    cards = {name: {"method": method, "config": {"size": size}} for name, method, size in (
+        ("context_encoder", "context_encoder", [128, 128]), ("context_encoder_64", "context_encoder", 64), ("dcgan", "dcgan", 64),
+        ("denoising", "denoising", [128, 96]), ("denoising_64", "denoising", [64, 64]), ("glcic", "glcic", 128),
+        ("glcic_64", "glcic", [64, 64]), ("glcic_phase1", "glcic", 64), ("glcic_synthetic", "glcic", 64))}
+    cards["judges"] = {"method": "judges", "config": {}}    # a network need not say its size
+    monkeypatch.setattr(entry, "load_pretrained", lambda name, device="cpu": Flat(0.0))
+    monkeypatch.setattr(weights, "names", lambda: sorted(cards))
+    monkeypatch.setattr(weights, "card", cards.get)
+
+    def networks(name, *size):
+        split = Split(np.zeros((3, 3, *size), np.uint8))
+        rest = [*classical.METHODS, "mean_face"]
+        found = list(evaluate.entrants("all", FaceData(name, split, split, split)))
+        assert found[-len(rest):] == rest
+        return found[:-len(rest)]
+
+    assert networks("celeba", 64, 64) == ["glcic_64", "context_encoder_64", "dcgan", "dcgan+poisson", "denoising_64"]
+    assert networks("celeba", 128, 128) == ["glcic", "context_encoder"]
+    assert networks("celeba", 128, 96) == ["denoising"]
+    assert networks("synthetic", 64, 64)[:2] == ["glcic_synthetic", "context_encoder_64"]
+    assert networks("synthetic", 128, 128) == ["glcic", "context_encoder"], "the rendered twin is for 64 pixels"
+
+
 def test_blending_does_not_complete_twice(faces):
     """The blended row is that of the blended completions; its time holds both."""
     method = Counting(0.4)

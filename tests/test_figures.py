@@ -22,12 +22,12 @@ def test_a_role_reads_a_mean_a_row_a_card_and_a_format():
     rows = json.loads((BOOK / "results" / "benchmark.json").read_text())["rows"]
     fd = next(row["fd_attr"] for row in rows if (row["method"], row["hole"]) == ("dcgan+poisson", "center"))
     assert figures.told("benchmark > rows > method=dcgan+poisson hole=center > fd_attr : .1f") == f"{fd:.1f}"
-    assert figures.told("card glcic > images_seen : ,") == f"{weights.card('glcic')['images_seen']:,}"
+    assert figures.told("card glcic_64 > images_seen : ,") == f"{weights.card('glcic_64')['images_seen']:,}"
     assert figures.told("denoising > variants > without discriminator > hole_psnr_change : +.1f").startswith("\N{MINUS SIGN}")
 
 
-@pytest.mark.parametrize("text", ["glcik > rows", "glcic > variants > no such run > fd_attr", "card glcic > no such key",
-                                  "benchmark > rows > method=none > fd_attr", "benchmark > rows > glcic > fd_attr"])
+@pytest.mark.parametrize("text", ["glcik > rows", "glcic > variants > no such run > fd_attr", "card glcic_64 > no such key",
+                                  "benchmark > rows > method=none > fd_attr", "benchmark > rows > glcic_64 > fd_attr"])
 def test_a_figure_that_is_not_there_is_an_error(text):
     with pytest.raises(KeyError):
         figures.told(text)

@@ -91,7 +91,7 @@ def test_quiz_asks_half_untouched_and_each_face_once(live):
 
 
 def test_sheet_on_paper_has_the_right_answers(live, root):
-    names = {"": "Untouched.", "glcic": "Completed by GLCIC", "telea": "Completed by Telea's method",
+    names = {"": "Untouched.", "glcic_64": "Completed by GLCIC", "telea": "Completed by Telea's method",
              "dcgan": "Completed by semantic inpainting"}
     holes = {"": "", "center": ": centre.", "glcic": ": box.", "rectangle": ": rectangle.", "half": ": half."}
     sheet = json.loads((live / "quiz.json").read_text())["sheet"]

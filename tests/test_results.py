@@ -87,7 +87,7 @@ def test_unseen_rendered_faces_are_completed_as_reported(method):
 @REAL
 def test_glcic_reaches_its_figures_on_held_out_photographs():
     now = again("evaluate_glcic", load_faces("celeba", root="celeba160"))
-    final, first = now["glcic", "center"], now["glcic_phase1", "center"]
+    final, first = now["glcic_64", "center"], now["glcic_phase1", "center"]
     assert final["psnr_hole"]["mean"] >= 19.5
     assert final["fd_attr"] <= 0.7 * first["fd_attr"], "the adversarial phase must win 30 % of FD-attr over phase 1"
 
@@ -96,14 +96,14 @@ def test_glcic_reaches_its_figures_on_held_out_photographs():
 def test_the_context_encoder_reaches_its_figures_under_its_own_hole():
     now = again("evaluate_context_encoder", load_faces("celeba", root="celeba160"))
     report = rows(read("evaluate_context_encoder"))
-    assert now["context_encoder", "center"]["psnr_hole"]["mean"] >= 18.5
-    assert report["context_encoder", "rectangle"]["psnr_hole"]["mean"] < 14, "it was never trained with other holes"
+    assert now["context_encoder_64", "center"]["psnr_hole"]["mean"] >= 18.5
+    assert report["context_encoder_64", "rectangle"]["psnr_hole"]["mean"] < 14, "it was never trained with other holes"
 
 
 @REAL
 def test_the_denoising_autoencoder_reaches_its_figures_on_held_out_photographs():
     now = again("evaluate_denoising", load_faces("celeba", root="celeba160"))
-    assert now["denoising", "center"]["psnr_hole"]["mean"] >= 18.5
+    assert now["denoising_64", "center"]["psnr_hole"]["mean"] >= 18.5
 
 
 @pytest.mark.parametrize("name", ["benchmark_synthetic", pytest.param("benchmark", marks=REAL)])

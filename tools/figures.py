@@ -1,8 +1,8 @@
 """A small Sphinx extension: figures in the prose of .md pages, read from the committed results when the page is built.
 
     {found}`glcic > variants > saturating loss > hole_psnr_change`       0.41 (0.37 to 0.44)
-    {found}`benchmark > rows > method=glcic hole=center > psnr_hole`     a row of a list, by what it holds
-    {found}`card glcic > images_seen : ,`                                a format; without one, two decimals
+    {found}`benchmark > rows > method=glcic_64 hole=center > psnr_hole`  a row of a list, by what it holds
+    {found}`card glcic_64 > images_seen : ,`                             a format; without one, two decimals
     {minutes}`holes-leak`                                                an exercise, and how long it takes
     {made}`glcic`                                                        the command that wrote the file
 

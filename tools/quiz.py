@@ -29,11 +29,11 @@ FACES = (1, 2, 5, 6, 7, 11, 16, 17, 19, 24, 28, 36, 38, 43, 46, 48, 52, 54, 60, 
          200, 202, 208, 210, 212, 215, 217, 220, 221, 226, 234, 238)
 ASTRONAUT = -1
 KINDS = ("center", "rectangle", "rectangle", "glcic", "strokes", "half")    # of six holes; every other one for each round
-# What fills them: name -> kinds of its holes. context_encoder knows the centre alone.
-METHODS = {"glcic": KINDS, "dcgan": KINDS, "denoising": KINDS, "context_encoder": ("center",) * 6, "telea": KINDS}
-BLENDED = ("glcic", "dcgan")    # as in their sources: Iizuka et al. 2017, post-processing; Yeh et al. 2017, section 3.4
-SHEET = (("", ""), ("glcic", "rectangle"), ("telea", "half"), ("", ""), ("dcgan", "center"), ("", ""), ("", ""),
-         ("glcic", "glcic"))
+# What fills them: name -> kinds of its holes. context_encoder_64 knows the centre alone.
+METHODS = {"glcic_64": KINDS, "dcgan": KINDS, "denoising_64": KINDS, "context_encoder_64": ("center",) * 6, "telea": KINDS}
+BLENDED = ("glcic_64", "dcgan")    # as in their sources: Iizuka et al. 2017, post-processing; Yeh et al. 2017, section 3.4
+SHEET = (("", ""), ("glcic_64", "rectangle"), ("telea", "half"), ("", ""), ("dcgan", "center"), ("", ""), ("", ""),
+         ("glcic_64", "glcic"))
 
 
 def plan(generator):
@@ -42,7 +42,7 @@ def plan(generator):
     sheet = [{"face": faces.pop(), "method": method, "kind": kind} for method, kind in SHEET]
     holes = [(name, kind, i % 2) for name, kinds in METHODS.items() for i, kind in enumerate(kinds)]
     # The astronaut comes once in each round: as she is, and completed by GLCIC.
-    faces = [faces.pop() if hole != ("glcic", "glcic", 1) else ASTRONAUT for hole in holes] + [ASTRONAUT] + faces
+    faces = [faces.pop() if hole != ("glcic_64", "glcic", 1) else ASTRONAUT for hole in holes] + [ASTRONAUT] + faces
     untouched = [("", "", i % 2) for i in range(len(holes))]
     asked = [{"face": face, "method": method, "kind": kind, "round": half}
              for face, (method, kind, half) in zip(faces, holes + untouched, strict=True)]

@@ -5,7 +5,7 @@ from pathlib import Path
 from facelib.cli.words import load_data
 
 
-def evaluate(*, methods: tuple[str, ...] = ("glcic",), data: str = "synthetic", root: str | None = None, size: int = 64,
+def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: str = "synthetic", root: str | None = None, size: int = 64,
              holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0, out: Path | None = None,
              samples: tuple[str, ...] = (), upscale: tuple[str, ...] = (), recover: str | None = None,
              edits: str | None = None, people: tuple[str, ...] = ()):

@@ -68,7 +68,7 @@ class Scene:
                 "floor": {f"{key}_train": value for key, value in distances(self.real["features"], self.train).items()}}
 
 
-def evaluate(names=("glcic",), faces=None, holes=("center",), n=None, seed=0, out=None, command=None, device=None,
+def evaluate(names=("glcic_64",), faces=None, holes=("center",), n=None, seed=0, out=None, command=None, device=None,
              quiet=False):
     """Complete the held-out test faces with every method under every kind of hole, and measure -> the report, a dict.
 
@@ -173,7 +173,7 @@ def evaluate(names=("glcic",), faces=None, holes=("center",), n=None, seed=0, ou
     return report
 
 
-def main(methods=("glcic",), data="synthetic", root=None, size=64, holes=("center",), n=None, seed=0, out=None):
+def main(methods=("glcic_64",), data="synthetic", root=None, size=64, holes=("center",), n=None, seed=0, out=None):
     """What `facelib evaluate` does: load the faces, evaluate, print the table -> the report, see `evaluate`."""
     command = ["facelib", "evaluate", "--methods", *methods, "--data", data]
     if root is not None:

@@ -7,9 +7,10 @@ import numpy as np
 
 from facelib import blending, classical, masks, weights
 from facelib.data import to_float
+from facelib.data.images import pair
 from facelib.pretrained import load_pretrained
 
-YARDSTICK = "glcic"         # comes first: the others' paired differences and times are told against it
+YARDSTICK = "glcic"         # this method comes first: paired differences and times are told against it
 BLENDED = ("dcgan",)        # take part with blending too: semantic inpainting ends with it (Yeh et al. 2017, section 3.4)
 
 
@@ -37,8 +38,8 @@ def entrants(names, faces, device="cpu"):
     names: a name or several: of published weights, of `classical.METHODS`, "mean_face" (the hole filled with the mean of
     the train faces: a floor that no method should be below), any of these with "+poisson" (blended afterwards), or "all":
 
-    - every method whose weights are published under its own name, for faces of this size, if it has `complete`; on
-      rendered faces the weights NAME_synthetic instead where there are any, else the ones trained on photographs;
+    - every method whose weights are published for faces of this size, if it has `complete`: under its own name NAME or as
+      NAME_SIZE (such as glcic_64); on rendered faces the weights NAME_synthetic instead, where there are any of this size;
     - those of BLENDED with "+poisson" too, every classical method, and the mean face.
 
     faces: FaceData; the nearest face and the mean face come from its train split. device: of the networks. Raises
@@ -56,14 +57,21 @@ def entrants(names, faces, device="cpu"):
 
 
 def _everybody(faces):
-    """The names that "all" stands for, networks first and YARDSTICK before them."""
-    published, networks = weights.names(), []
-    for name in sorted(published, key=lambda name: (name != YARDSTICK, name)):
+    """The names that "all" stands for: networks for faces of this size, YARDSTICK's first, then what learns nothing."""
+    height, width = faces.size
+    side = height if height == width else f"{height}x{width}"
+    fitting = {}                                            # weights for faces of this size -> their method
+    for name in weights.names():
         card = weights.card(name)
-        if card["method"] == name and tuple(faces.size) == 2 * (card["config"]["size"],):
-            twin = f"{name}_synthetic"
-            networks.append(twin if faces.name == "synthetic" and twin in published else name)
-            networks += [f"{networks[-1]}+poisson"] if name in BLENDED else []
+        if "size" in card["config"] and pair(card["config"]["size"]) == (height, width):
+            fitting[name] = card["method"]
+    networks = []
+    for method in sorted(set(fitting.values()), key=lambda method: (method != YARDSTICK, method)):
+        own = [name for name in (method, f"{method}_{side}") if name in fitting]
+        twin = f"{method}_synthetic"
+        if own:                                             # other weights of a method (glcic_phase1) are for comparison
+            networks.append(twin if faces.name == "synthetic" and twin in fitting else own[0])
+            networks += [f"{networks[-1]}+poisson"] if method in BLENDED else []
     return [*networks, *classical.METHODS, "mean_face"]
 
 

@@ -5,8 +5,8 @@ import { element } from "./elements.js";
 import { byGuessing, detection, wilson } from "./statistics.js";
 
 const NAMES = {
-  "": "untouched", glcic: "GLCIC", dcgan: "semantic inpainting", denoising: "denoising autoencoder",
-  context_encoder: "context encoder", telea: "Telea (classical)",
+  "": "untouched", glcic_64: "GLCIC", dcgan: "semantic inpainting", denoising_64: "denoising autoencoder",
+  context_encoder_64: "context encoder", telea: "Telea (classical)",
 };
 const HOLES = { center: "centre", rectangle: "rectangle", glcic: "box", strokes: "strokes", half: "half" };
 const BRIEF = 1000; // milliseconds
