@@ -394,7 +394,7 @@ def test_the_mean_comes_from_the_data_and_the_data_must_fit():
     method.adopt(faces)
     assert torch.equal(method.mean, faces.mean) and method.mean.any()
     with pytest.raises(ValueError, match="trains on faces of size 160, got noise with 32x32 pixels; load them with size=160"):
-        Method.adopt(SimpleNamespace(cfg=SEED), faces)                  # its method, without its 40 million weights
+        Method.adopt(SimpleNamespace(training_size=(160, 160)), faces)  # its method, without its 40 million weights
 
 
 def test_other_sizes_than_its_own_are_completed():

@@ -165,3 +165,25 @@ def test_prior_is_log_of_one_minus_D_and_stays_exact_where_D_is_sure():
     assert values.tolist() == pytest.approx([-60, 0], abs=1e-6)
     values.sum().backward()
     assert sure.grad.flatten().tolist() == pytest.approx([-1, 0], abs=1e-6)
+
+
+def test_hinge_costs_nothing_beyond_the_margin():
+    assert losses.hinge_D(torch.tensor([1.5, 3.0]), torch.tensor([-1.0, -7.0])).item() == 0
+    assert losses.hinge_D(torch.tensor([0.25]), torch.tensor([0.5])).item() == pytest.approx(0.75 + 1.5)
+    assert losses.hinge_G(LOGITS).item() == pytest.approx(-LOGITS.mean().item())
+
+
+def test_the_relativistic_game_only_knows_differences():
+    a, b = LOGITS, LOGITS.flip(0) * 0.8
+    expected = torch.log1p(torch.exp(-(a - b).double())).mean()
+    assert losses.relativistic(a, b).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert losses.relativistic(a + 3, b + 3).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses.relativistic(a, a).item() == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_reconstruction_by_the_absolute_error():
+    pred, image = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 3, 4, 4)
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[..., :2] = 1
+    assert losses.reconstruction(pred, image, mask, power=1).item() == pytest.approx(0.5)
+    assert losses.reconstruction(pred, image, mask).item() == pytest.approx(0.25)

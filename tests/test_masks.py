@@ -33,6 +33,42 @@ def test_every_kind_is_batched_seeded_and_binary(kind, size):
         assert not torch.equal(mask, masks.make(kind, 5, size, seed=4))
 
 
+@pytest.mark.parametrize("part", masks.PARTS)
+def test_a_part_of_the_face_lies_where_the_framing_has_it(part):
+    x, y, w, h = masks.PARTS[part]
+    exact = masks.face_part(2, 100, torch.Generator(), part, loose=0.0)
+    box = masks.boxes_of(exact)[0].tolist()
+    assert box == pytest.approx([100 * (x - w / 2), 100 * (y - h / 2), 100 * w, 100 * h], abs=1)
+    loose = masks.face_part(200, 100, torch.Generator().manual_seed(0), part)
+    assert loose[:, 0, round(100 * y), round(100 * x)].all(), "the part's middle is always hidden"
+    sides = masks.boxes_of(loose)[:, 2:] / (100 * torch.tensor([w, h]))
+    assert sides.min() > 0.9 and sides.max() < 1.35 and sides.std() > 0.03
+
+
+def test_every_part_is_drawn():
+    drawn = masks.face_part(200, 64, torch.Generator().manual_seed(0), loose=0.0)
+    assert len(torch.unique(drawn.flatten(1), dim=0)) == len(masks.PARTS)
+
+
+def test_a_border_is_a_band_along_one_side():
+    mask = masks.border(200, (40, 60), torch.Generator().manual_seed(0))
+    boxes = masks.boxes_of(mask)
+    assert all(is_box(one, box) for one, box in zip(mask, boxes, strict=True))
+    across = boxes[:, 3] == 40
+    widths = torch.where(across, boxes[:, 2] / 60, boxes[:, 3] / 40)
+    assert 0.1 <= widths.min() and widths.max() <= 0.42 and 60 < across.sum() < 140
+    touched = {(int(x) == 0, int(y) == 0, int(x + w) == 60, int(y + h) == 40) for x, y, w, h in boxes.tolist()}
+    assert len(touched) == 4, "each side has its turn"
+
+
+def test_mixed_draws_every_kind_of_its_mixture():
+    assert sum(masks.MIXTURE.values()) == pytest.approx(1) and set(masks.MIXTURE) < set(masks.KINDS)
+    mask = masks.mixed(300, 48, torch.Generator().manual_seed(0))
+    centre = (mask == masks.center(1, 48)).flatten(1).all(1).float().mean()
+    assert 0.02 < centre < 0.12
+    assert (mask.flatten(1).mean(1) == 0.5).any(), "halves"
+
+
 def test_unknown_kind():
     with pytest.raises(ValueError, match="kind of hole must be one of center, rectangle, .*, got 'circle'"):
         masks.make("circle", 1, 32)

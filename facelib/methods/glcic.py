@@ -167,7 +167,7 @@ class ResidualCompletionNetwork(nn.Module):
         quarter = self.to_quarter(half)
         eighth = self.to_eighth(quarter)
         size = eighth.shape[-2:]
-        down, across = (torch.linspace(-1, 1, n, device=mask.device) for n in size)
+        down, across = (torch.linspace(-1, 1, n, device=mask.device, dtype=mask.dtype) for n in size)
         grid = torch.stack([down[:, None].expand(size), across[None].expand(size)])[None]  # (1, 2, H/8, W/8)
         up = self.up_quarter(self.middle(eighth + self.places(grid)))
         up = self.up_half(self.quarter_blocks(up + quarter))
