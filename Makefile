@@ -15,7 +15,7 @@ INPUTS = find facelib book/results constraints.txt -type f ! -path '*/__pycache_
 LIVE := _live/.made-$(shell find facelib/*.py facelib/data facelib/methods facelib/weights tools/live.py tools/latents.py \
 	tools/quiz.py book/results/editing.json constraints.txt -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum \
 	| cksum | cut -d ' ' -f 1)
-WHAT := .[book,photos,train,export,teach,test]
+WHAT := .[book,photos,train,export,judges,teach,test]
 NOTEBOOKS := $(wildcard book/*.ipynb)
 # Tests that open built pages in a browser; the unit tests are all others but those of built pages and of Colab.
 IN_BROWSER := tests/test_browser.py tests/test_accessible.py tests/test_live.py tests/test_live_latents.py

@@ -14,6 +14,7 @@ EXTRAS = {
     "ipywidgets": ("ipywidgets", "book"),
     "anywidget": ("anywidget", "book"),
     "tyro": ("tyro", "train"),
+    "dlib": ("dlib-bin", "judges"),
     "onnx": ("onnx", "export"),
     "onnxscript": ("onnxscript", "export"),
 }

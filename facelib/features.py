@@ -11,7 +11,7 @@ from facelib import weights
 from facelib.data.faces import ATTRIBUTES
 from facelib.layers import conv
 
-KNOWN = 64          # pixels: what the networks were trained on
+KNOWN = 64          # pixels: what a network was trained on whose card says nothing else
 NAMES = ("judge_attr", "judge_identity", "perceptual")
 
 
@@ -68,13 +68,21 @@ def load(name, device="cpu"):
     config = about["config"]
     network = FeatureNetwork(config["width"], config["length"], config["residual"])
     network.load_state_dict(tensors)
-    network.card = about
+    network.card, network.size = about, config.get("size", KNOWN)
     return network.to(device).eval().requires_grad_(False)
 
 
-def enlarged(image):
-    """Faces (B, 3, H, W) at the size that the networks know, where they are smaller."""
-    return image if image.shape[-1] >= KNOWN else F.interpolate(image, size=KNOWN, mode="bilinear")
+def at_size_of(network, image):
+    """Faces (B, 3, H, W) of any size, square, at the size that a frozen network knows: one antialiased resize.
+
+    A network that was trained on 64 pixels does not know the same face at 128: fed as they were, faces of 128 pixels were
+    as far from the same faces at 64 (FD-attr 111) as only a bad method's completions are. network: has `size`, in pixels;
+    without one (a stand-in, a network for any size) the faces stay as they are.
+    """
+    size = getattr(network, "size", image.shape[-1])
+    if image.shape[-2:] == (size, size):
+        return image
+    return F.interpolate(image, size=(size, size), mode="bilinear", antialias=image.shape[-1] > size)
 
 
 class PerceptualLoss(nn.Module):
@@ -82,7 +90,7 @@ class PerceptualLoss(nn.Module):
 
     maps: a function image (B, 3, H, W) -> list of maps, by default those of `perceptual`. Every map is scaled to unit
     length per pixel over its channels, so that no stage outweighs the others (Zhang et al. 2018, without learnt weights).
-    Smaller faces are enlarged to the 64 pixels that `perceptual` was trained on.
+    Faces of another size are brought to the one that `perceptual` was trained on.
     """
 
     def __init__(self, maps=None):
@@ -94,9 +102,15 @@ class PerceptualLoss(nn.Module):
         """Training mode never reaches the frozen network: its batch norm keeps the statistics that it was trained with."""
         return super().train(False)
 
+    def prepared(self, image):
+        """Faces (B, 3, H, W) as the network wants them: at its own size, and at least of 64 pixels for others' maps."""
+        if self.network is None:
+            return image if image.shape[-1] >= KNOWN else F.interpolate(image, size=KNOWN, mode="bilinear")
+        return at_size_of(self.network, image)
+
     def each(self, pred, image):
         """(B, 3, H, W) twice, in [-1, 1] -> the mean squared distance of each pair, (B,) >= 0."""
-        pred, image = enlarged(pred), enlarged(image)
+        pred, image = self.prepared(pred), self.prepared(image)
         pairs = zip(self.maps(pred), self.maps(image), strict=True)
         return sum((F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).pow(2).sum(1).mean((1, 2)) for a, b in pairs)
 

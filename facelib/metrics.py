@@ -93,6 +93,30 @@ def _check_window(shape):
                          f"got {shape[-2]}x{shape[-1]}; use psnr or l1, or larger images")
 
 
+def sharpness(pred, target, mask=None):
+    """Fine detail as a share of the true picture's: 1 as sharp, 0 a smudge, above 1 too sharp or noisy.
+
+    The energy of the Laplacian (the squared difference of a pixel from the mean of its four neighbours, on grey levels)
+    of pred over that of target. pred, target: float (B, 3, H, W) in [-1, 1]. mask: (B, 1, H, W), 1 = hole; given, only
+    hole pixels whose neighbours all lie in the hole count, so that a seam is not taken for detail; a hole too thin to have
+    such pixels counts with all of its own. Returns (B,); take the median over faces, for a target without any detail makes
+    the ratio very large. Raises ValueError for other shapes or ranges, or a mask without a hole.
+    """
+    pred, target, mask = _pair(pred, target, mask)
+    if mask is not None:
+        known = F.max_pool2d(F.pad(1 - mask, (1, 1, 1, 1), value=1), 3, 1)
+        inner = 1 - known
+        thin = inner.flatten(1).sum(1) == 0
+        mask = torch.where(thin[:, None, None, None], mask, inner)
+    line = torch.tensor([[0.0, 0.25, 0.0], [0.25, -1.0, 0.25], [0.0, 0.25, 0.0]], device=pred.device)
+
+    def energy(images):
+        grey = F.pad(images.mean(1, keepdim=True), (1, 1, 1, 1), mode="reflect")
+        return _average(F.conv2d(grey, line[None, None]).square(), mask)
+
+    return energy(pred) / energy(target).clamp(min=1e-9)
+
+
 def ssim(pred, target, mask=None):
     """Structural similarity, 1 for identical images (Wang et al. 2004; 11-pixel Gaussian window, sigma 1.5).
 

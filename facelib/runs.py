@@ -1,6 +1,8 @@
-"""Where long runs lie, so that they outlast a machine that is lent for some hours."""
+"""Long runs: where they lie, so that they outlast a machine that is lent for some hours, and how Ctrl-C stops them."""
 
+import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -25,3 +27,22 @@ def run_folder(name):
                   "and allow Drive, or set FACELIB_RUNS to another folder")
     # Also for a command that was started from a cell: it cannot ask, but sees what has been shown.
     return (DRIVE / "MyDrive" / "facelib-runs" if (DRIVE / "MyDrive").is_dir() else Path("runs")) / name
+
+
+class Interrupt:
+    """Turns Ctrl-C into a wish, so that a step is never cut in half; the loop asks `wanted` after each step."""
+
+    def __enter__(self):
+        self.wanted, self.before = False, None
+        with contextlib.suppress(ValueError):                       # only the main thread may listen to signals
+            self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def _ask(self, *_):
+        if self.wanted:                                             # asked twice: the user will not wait
+            raise KeyboardInterrupt
+        self.wanted = True
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)

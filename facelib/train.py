@@ -15,7 +15,6 @@ import math
 import os
 import pickle
 import shutil
-import signal
 import time
 import warnings
 from pathlib import Path
@@ -28,6 +27,7 @@ from tqdm.auto import tqdm
 
 from facelib.data.faces import to_float, to_uint8
 from facelib.extras import need
+from facelib.runs import Interrupt
 
 
 class Diverged(RuntimeError):
@@ -66,7 +66,7 @@ class Method(nn.Module):
         """Take from a data set what the method needs of it (a mean pixel). ValueError for faces of another size."""
         (h, w), size = faces.size, self.training_size or tuple(faces.size)
         if (h, w) != tuple(size):
-            size = size[0] if size[0] == size[1] else tuple(size)
+            size = size[0] if size[0] == size[1] else size
             raise ValueError(f"{type(self).__name__} trains on faces of size {size}, got {faces.name} with {h}x{w} pixels; "
                              f"load them with size={size}, or change cfg.size")
 
@@ -221,25 +221,6 @@ def prepare(precision=None):
     # The state is shared by all Accelerators of a process; without this, the first precision would stay for ever.
     accelerate.state.AcceleratorState._reset_state()
     return accelerate.Accelerator(mixed_precision=precision)
-
-
-class Interrupt:
-    """Turns Ctrl-C into a wish, so that a step is never cut in half; the loop asks `wanted` after each step."""
-
-    def __enter__(self):
-        self.wanted, self.before = False, None
-        with contextlib.suppress(ValueError):                       # only the main thread may listen to signals
-            self.before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def _ask(self, *_):
-        if self.wanted:                                             # asked twice: the user will not wait
-            raise KeyboardInterrupt
-        self.wanted = True
-
-    def __exit__(self, *_):
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
 
 
 def fit(method, faces, out, steps=None, seed=0, batch_size=None, save_every=500, log_every=20, precision=None,

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "facelib"
 FLOORS = [
     {"extras", "runs", "weights"},
     {"data", "masks", "layers", "losses", "features", "blending", "metrics", "plots", "classical",
-     "latents", "recogniser", "resolution"},
+     "latents", "recogniser", "recognition", "residual", "resolution"},
     {"train", "latent_search"},
     {"methods"},
     {"pretrained"},
@@ -30,7 +30,7 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that use methods by their verbs only: they are handed one, or ask `pretrained` for it.
 BY_VERBS_ONLY = {"metrics", "plots", "widgets", "evaluate", "check", "generation"}
-OPTIONAL = ("accelerate", "anywidget", "cv2", "ipywidgets", "matplotlib", "scipy", "skimage", "sklearn", "tensorboard",
+OPTIONAL = ("accelerate", "anywidget", "cv2", "dlib", "ipywidgets", "matplotlib", "scipy", "skimage", "sklearn", "tensorboard",
             "onnx", "onnxscript", "torchmetrics", "tyro")
 
 

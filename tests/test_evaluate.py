@@ -4,6 +4,7 @@ import json
 import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ class Network(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.G, self.D = nn.Conv2d(4, 3, 3, padding=1), nn.Linear(1000, 10)
-        self.card = card
+        self.card, self.cfg = card, SimpleNamespace(**card["config"])
 
     @torch.no_grad()
     def complete(self, image, mask):
@@ -311,9 +312,41 @@ def test_table_is_markdown_that_reads_as_text(faces, monkeypatch):
     grid = lines[lines.index("Hole: center, 40 faces") + 2:][:6]
     assert [line.split("|")[1].strip() for line in grid] == ["method", ":-----------", "grey", "white",
                                                              "real faces", "strangers"]
-    assert len({len(line) for line in grid}) == 1 and grid[0].count("|") == grid[1].count("|") == 18
+    assert len({len(line) for line in grid}) == 1 and grid[0].count("|") == grid[1].count("|") == 19
     assert "±" in grid[2] and "1,234" in grid[3] and "- white: trained on snow; a sledge" in lines
     assert "Hole: half, 12 faces" in lines
+
+
+class Blur:
+    """Completes faces of 16 pixels with their own known mean, and remembers what it was given."""
+
+    cfg = SimpleNamespace(size=16)
+
+    def complete(self, image, mask):
+        self.image, self.mask = image, mask
+        known = (image * (1 - mask)).sum((2, 3), keepdim=True) / (1 - mask).sum((2, 3), keepdim=True)
+        return masks.composite(image, mask, known.expand_as(image))
+
+
+@pytest.mark.parametrize("size", [16, 64, (20, 16), (40, 64)])
+def test_methods_for_another_size_take_part_and_see_nothing_of_the_hole(size):
+    method = Blur()
+    method.cfg = SimpleNamespace(size=size)
+    resized, image = entry.Resized(method), torch.rand(2, 3, 32, 32) * 2 - 1
+    mask = masks.from_boxes(torch.tensor([[9, 11, 8, 7], [5, 3, 12, 20]]), 32)
+    completed, hole = resized.complete(image, mask), mask.expand(2, 3, 32, 32) > 0.5
+    assert method.image.shape[-2:] == ((size, size) if isinstance(size, int) else size)
+    assert torch.equal(completed[~hole], image[~hole]) and not torch.equal(completed[hole], image[hole])
+    assert torch.equal(resized.complete(torch.where(hole, torch.rand_like(image), image), mask), completed)
+    # Where the hole and all around it has one colour, so has the answer; (40, 64) does not see all of these holes.
+    even = torch.full_like(image, 0.25)
+    assert size == (40, 64) or torch.allclose(resized.complete(even, mask), even, atol=1e-5)
+
+
+def test_entrants_for_other_faces_are_resized(faces, published):
+    found = entry.entrants(["large", "glcic", "mean_face"], faces)
+    assert isinstance(found["large"], entry.Resized) and not isinstance(found["glcic"], entry.Resized)
+    assert benchmark.network_of(found["large"]) is found["large"].method
 
 
 def test_main_writes_a_command_without_machine_paths(faces, tmp_path, monkeypatch, capsys, published):
@@ -323,11 +356,11 @@ def test_main_writes_a_command_without_machine_paths(faces, tmp_path, monkeypatc
         asked.update(settings, name=name)
         return faces
 
-    monkeypatch.setattr(benchmark, "load_faces", load_faces)
+    monkeypatch.setattr("facelib.data.load_faces", load_faces)
     report = evaluate.main(["glcic"], "celeba", tmp_path / "celeba160", 32, ["centre", "half"], 6, 3, tmp_path / "r.json")
     assert report["command"] == ("facelib evaluate --methods glcic --data celeba --root celeba160 --size 32 --holes centre half "
                                  "--seed 3 --n 6")
-    assert asked == {"name": "celeba", "root": tmp_path / "celeba160", "size": 32}
+    assert asked == {"name": "celeba", "root": tmp_path / "celeba160", "size": 32, "box": None}
     assert "glcic" in capsys.readouterr().out and (tmp_path / "r.json").exists()
 
 
@@ -339,6 +372,8 @@ def test_only_held_out_celeba_faces_are_scored():
     attributes = np.zeros((4, 40), np.int8)
     split = made_up(4, 0, names=names, attributes=attributes)
     assert evaluate.held_out(split).names == names[1:]
+    further = made_up(2, 0, names=["500001.jpg", "500002.jpg"], attributes=attributes[:2])    # numbers beyond CelebA's
+    assert evaluate.held_out(further) is further
     own = made_up(4, 0, names=["182638.jpg", "b.jpg", "c.jpg", "d.jpg"], attributes=attributes)
     assert evaluate.held_out(own) is own
     folder = made_up(4, 0, names=names)                                                 # no attributes: not CelebA

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torchvision import models
 
 from facelib import features, weights
-from facelib.features import FeatureNetwork, PerceptualLoss
+from facelib.features import FeatureNetwork, PerceptualLoss, at_size_of
 
 
 @pytest.fixture
@@ -76,6 +76,15 @@ def test_smaller_faces_are_enlarged_to_what_the_network_knows():
     small = [torch.rand(2, 3, 32, 32) for _ in range(2)]
     loss(*small)
     assert all(torch.equal(a, F.interpolate(b, size=64, mode="bilinear")) for a, b in zip(seen, small, strict=True))
+
+
+def test_a_network_sees_every_face_at_its_own_size():
+    network, large = FeatureNetwork(4, 8).eval(), torch.rand(2, 3, 128, 128)
+    network.size = 64
+    assert torch.equal(at_size_of(network, large), F.interpolate(large, size=64, mode="bilinear", antialias=True))
+    known = torch.rand(1, 3, 64, 64)
+    assert at_size_of(network, known) is known
+    assert at_size_of(object(), large) is large, "who names no size takes any"
 
 
 def test_gradients_reach_the_face_and_not_the_network(shelf):

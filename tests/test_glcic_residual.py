@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from facelib import losses, masks
 from facelib.layers import Attention, ResidualBlock
-from facelib.methods.glcic import GLCIC, ResidualCompletionNetwork
+from facelib.methods.glcic import GLCIC
+from facelib.residual import ResidualCompletionNetwork
 
 TODAY = GLCIC.presets["today"]
 SMALL = replace(TODAY, size=32, crop=16, margin=8, widths=(8, 8, 16), d_widths=(8, 8, 8, 16), d_features=16, dilations=(1, 2),

@@ -368,3 +368,31 @@ def test_latents_and_factors_are_checked(metric):
     if metric is metrics.dci:
         with pytest.raises(ValueError, match="2 or more of each, got 1 and 5"):
             metric(factors[:, :1], factors)
+
+
+def test_sharpness_is_the_laplacians_energy_over_the_truths():
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(3, 3, 24, 24, generator=generator) * 0.5
+    mask = masks.center(1, 24)
+    assert torch.allclose(metrics.sharpness(target, target, mask), torch.ones(3))
+    assert torch.allclose(metrics.sharpness(target / 2, target), torch.full((3,), 0.25))
+    flat = torch.zeros_like(target)
+    assert metrics.sharpness(flat, target, mask).abs().max() == 0
+    # A step at the seam is no detail, and what lies outside the hole does not count.
+    shifted = masks.composite(target, mask, (target + 0.4))
+    assert torch.allclose(metrics.sharpness(shifted, target, mask), torch.ones(3), atol=1e-4)
+    grey = target.mean(1)[0].double().numpy()
+    by_hand = [grey[y, x] - (grey[y - 1, x] + grey[y + 1, x] + grey[y, x - 1] + grey[y, x + 1]) / 4
+               for y in range(7, 17) for x in range(7, 17)]
+    half = masks.composite(target, mask, target * 0.5 + torch.linspace(-0.1, 0.1, 24))
+    assert metrics.sharpness(half, target, mask)[0].item() == pytest.approx(0.25, rel=1e-3)
+    noise = target + 0.2 * torch.randn(target.shape, generator=generator)
+    spread = (0.2 ** 2 / 3) * (1 + 4 / 16) / np.square(by_hand).mean()
+    assert metrics.sharpness(noise.clamp(-1, 1), target, mask)[0].item() == pytest.approx(1 + spread, rel=0.4)
+
+
+def test_a_thin_hole_is_measured_with_all_its_pixels():
+    target = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 5, 3:12] = 1
+    assert metrics.sharpness(target, target, mask).item() == pytest.approx(1)

@@ -242,7 +242,9 @@ def test_rendered_faces_are_edited_the_right_way():
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_study_was_made_with_this_code(name):
     report, study = read(name), STUDIES[name]()
-    assert report["base"] == plain(asdict(study.base))
+    base, fresh = plain(asdict(study.base)), plain(asdict(type(study.base)()))
+    assert report["base"] == {k: base[k] for k in report["base"]}
+    assert all(base[k] == fresh[k] for k in base.keys() - report["base"]), "a switch that came later was off"
     runs = {variant if seed == 0 else f"{variant}, seed {seed}": changes for variant, changes in study.variants.items()
             for seed in study.seeds.get(variant, (0,))}
     assert {label: row["changes"] for label, row in report["variants"].items()} == plain(runs)

@@ -13,13 +13,15 @@ from torch import nn
 from facelib import evaluate, load_faces, metrics, resolution, weights
 from facelib.data import ATTRIBUTES, FaceData
 from facelib.evaluate import groups, upscalers, upscaling
-from facelib.features import enlarged
+from facelib.features import at_size_of
 
 NEAREST, BICUBIC = (upscalers.Function(resolution.METHODS[name]) for name in ("nearest", "bicubic"))
 
 
 class SmallJudge(Judge):
     """Stands in for both judges; it must see every face at 64 pixels."""
+
+    size = 64
 
     def __init__(self, seed, verification=None):
         super().__init__(seed)
@@ -163,7 +165,7 @@ def test_pairs_are_of_two_people_or_of_one(faces):
     assert a.tolist() == c.tolist() == list(range(70)) and (who[a] != who[b]).all()
     assert (who[c] == who[d]).all() and (c != d).all()
     report = run(faces)
-    features = torch.cat([SmallJudge(1).features(enlarged(faces.test.tensor()))]).detach()
+    features = torch.cat([SmallJudge(1).features(at_size_of(SmallJudge(1), faces.test.tensor()))]).detach()
     a, b = upscaling.partners(faces.test, report["seed"])[0]
     distance = metrics.identity_distance(features[a], features[b])
     assert report["strangers"]["identity"]["mean"] == pytest.approx(distance.mean().item(), rel=1e-3)
@@ -182,7 +184,7 @@ def test_the_threshold_without_a_card_is_that_of_equal_error(faces):
     judges = SmallJudge(0), SmallJudge(1)
     limit, origin = upscaling.threshold(judges, faces.val)
     with torch.no_grad():
-        seen = judges[1].features(enlarged(faces.val.tensor()))
+        seen = judges[1].features(at_size_of(judges[1], faces.val.tensor()))
     apart, one = (metrics.identity_distance(seen[a], seen[b]) for a, b in upscaling.partners(faces.val))
     assert "equal error" in origin
     assert float((apart < limit).double().mean()) == pytest.approx(float((one >= limit).double().mean()), abs=0.05)

@@ -10,7 +10,8 @@ import sys
 from facelib.cli.measuring import evaluate, generate
 from facelib.cli.photographs import align, complete, edit, upscale
 from facelib.cli.training import export, info, publish, study, train
-from facelib.cli.words import configure, load_data, numbers, parse_data
+from facelib.cli.words import configure, numbers
+from facelib.data.specs import load_data, parse_data
 from facelib.extras import need
 
 COMMANDS = {"train": train, "complete": complete, "upscale": upscale, "edit": edit, "generate": generate, "align": align,

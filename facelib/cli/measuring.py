@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from facelib.cli.words import load_data
+from facelib.data.specs import load_data
 
 
-def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: str = "synthetic", root: str | None = None, size: int = 64,
-             holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0, out: Path | None = None,
+def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: tuple[str, ...] = ("synthetic",), root: str | None = None,
+             size: int = 64, holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0, out: Path | None = None,
              samples: tuple[str, ...] = (), upscale: tuple[str, ...] = (), recover: str | None = None,
              edits: str | None = None, people: tuple[str, ...] = ()):
     """Measure methods on held-out faces: one table.
@@ -14,7 +14,7 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: str = "synthetic
     Args:
         methods: published weights (facelib info lists them), classical methods, mean_face, any of them with +poisson
             (blended), or all. The first is the one that the others are compared with.
-        data: synthetic, celeba, folder or digits.
+        data: synthetic, celeba, folder or digits; for completion also several, as in: celeba:celeba160 celeba:lfw160.
         root: the folder of the data, or its name in FACELIB_DATA.
         size: side of the faces in pixels.
         holes: kinds of holes: centre, random (a rectangle), glcic, half, pattern, pixels, free (strokes).
@@ -34,6 +34,10 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: str = "synthetic
     listed = lambda words: [part for word in words for part in word.split(",") if part]
     reports = {"--samples": samples, "--upscale": upscale, "--recover": recover, "--edits": edits, "--people": people}
     asked = [option for option, value in reports.items() if value]
+    data = listed(data)
+    if asked and len(data) > 1:
+        raise ValueError(f"{asked[0]} measures on one data set, got --data {' '.join(data)}")
+    data = data if len(data) > 1 else data[0]
     if len(asked) > 1:
         raise ValueError(f"{' and '.join(asked)} are separate reports; ask for one at a time")
     if samples:

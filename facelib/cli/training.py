@@ -8,7 +8,8 @@ import platform
 import typing
 from pathlib import Path
 
-from facelib.cli.words import configure, load_data
+from facelib.cli.words import configure
+from facelib.data.specs import load_data
 from facelib.runs import run_folder
 
 

@@ -18,10 +18,12 @@ import torch
 from tqdm.auto import tqdm
 
 import facelib
-from facelib import blending, masks, metrics, weights
+from facelib import blending, masks, metrics, recognition, weights
 from facelib.data import load_faces
-from facelib.evaluate.entry import entrants
+from facelib.data.specs import load_data
+from facelib.evaluate.entry import Blended, entrants
 from facelib.evaluate.report import save, table
+from facelib.features import KNOWN, at_size_of
 from facelib.pretrained import hardware, load_pretrained
 
 HELD_OUT = weights.FOLDER / "celeba_held_out.txt"
@@ -46,7 +48,8 @@ def held_out(split):
     if split.attributes is None or not numbers or not all(numbers):
         return split
     allowed = set(HELD_OUT.read_text().split())
-    keep = [i for i, found in enumerate(numbers) if int(found[1]) <= 182637 or f"{found[1]}.jpg" in allowed]
+    official_test = range(182638, 202600)               # the pictures of CelebA end there; other sets may go on counting
+    keep = [i for i, found in enumerate(numbers) if int(found[1]) not in official_test or f"{found[1]}.jpg" in allowed]
     return split if len(keep) == len(split) else split.take(keep)
 
 
@@ -82,7 +85,9 @@ def evaluate(names=("glcic_64",), faces=None, holes=("center",), n=None, seed=0,
     to make this report again, kept in it. device: default the GPU if any.
 
     The report's "rows" hold, for each method and hole: faces, how many; psnr, ssim, ms_ssim, l1, each also as *_hole,
-    identity and attributes as {"mean", "low", "high"} over the faces, with a bootstrap 95 % interval; "versus": the same
+    identity and attributes as {"mean", "low", "high"} over the faces, with a bootstrap 95 % interval; sharpness, the median
+    of `metrics.sharpness` in the hole; recognition, the distance of `facelib.recognition`, for faces above 64 pixels and
+    where that judge is installed; "versus": the same
     for the paired differences from the first method; fd_attr, kd_attr: completions against the true faces; fd_attr_train,
     kd_attr_train: completions against train faces; milliseconds for one face, completed in batches of BATCH (on a CPU: of
     the processor's time), and time_ratio, the multiple of what the first method takes just after; parameters that
@@ -109,6 +114,8 @@ def evaluate(names=("glcic_64",), faces=None, holes=("center",), n=None, seed=0,
                          f"{len(test)} and {len(faces.train)}; use another data set, or a larger n")
     methods = names if isinstance(names, dict) else entrants(names, faces, device)
     judges = [load_pretrained(name, device) for name in JUDGES]
+    if min(faces.size) > KNOWN and recognition.available():
+        judges.append(recognition)
     truth = test.tensor()
     pick = np.sort(np.random.default_rng(seed).permutation(len(faces.train))[:REFERENCE])
     bar = tqdm(total=len(pick) + len(test) + len(methods) * sum(counts.values()), unit="face", disable=quiet)
@@ -123,8 +130,9 @@ def evaluate(names=("glcic_64",), faces=None, holes=("center",), n=None, seed=0,
         return Scene(truth[:count], masks.make(kind, count, faces.size, seed), known, train, draws)
 
     scenes = {kind: scene(kind, count) for kind, count in counts.items()}
-    bases = {name.partition("+")[0]: getattr(method, "method", method) for name, method in methods.items()}
-    cards = {name: method.card for name, method in [*bases.items(), *zip(JUDGES, judges, strict=True)] if hasattr(method, "card")}
+    bases = {name.partition("+")[0]: network_of(method) for name, method in methods.items()}
+    carded = [*bases.items(), *zip(JUDGES, judges, strict=False)]
+    cards = {name: method.card for name, method in carded if hasattr(method, "card")}
     most, fewest = max(counts, key=counts.get), min(counts, key=counts.get)
     report = {
         "command": command, "data": faces.name, "size": list(faces.size), "test_faces": len(test),
@@ -145,10 +153,10 @@ def evaluate(names=("glcic_64",), faces=None, holes=("center",), n=None, seed=0,
             if name != first and (name, kind) in found:
                 bar.update(len(stage.truth))
                 continue
-            base = getattr(method, "method", method)                     # of a blended one: what it blends
+            base = method.method if isinstance(method, Blended) else method             # of a blended one: what it blends
             one = truth[:1].to(device), stage.mask[:1].to(device)
             if name not in sizes:
-                sizes[name] = parameters(base, lambda base=base, one=one: base.complete(*one))
+                sizes[name] = parameters(network_of(base), lambda base=base, one=one: base.complete(*one))
             if last is None or last[0] is not base:
                 last = base, *complete(base, stage, device)
             completed, seconds = last[1:]
@@ -173,14 +181,24 @@ def evaluate(names=("glcic_64",), faces=None, holes=("center",), n=None, seed=0,
     return report
 
 
-def main(methods=("glcic_64",), data="synthetic", root=None, size=64, holes=("center",), n=None, seed=0, out=None):
-    """What `facelib evaluate` does: load the faces, evaluate, print the table -> the report, see `evaluate`."""
-    command = ["facelib", "evaluate", "--methods", *methods, "--data", data]
+def network_of(method):
+    """What completes inside a method that blends, or brings faces to another size."""
+    while hasattr(method, "method"):
+        method = method.method
+    return method
+
+
+def main(methods=("glcic_64",), data=("synthetic",), root=None, size=64, holes=("center",), n=None, seed=0, out=None):
+    """What `facelib evaluate` does: load the faces, evaluate, print the table -> the report, see `evaluate`.
+
+    data: one spec or several, see `facelib.data.specs.parse_data`; several are joined.
+    """
+    command = ["facelib", "evaluate", "--methods", *methods, "--data", *([data] if isinstance(data, str) else data)]
     if root is not None:
         command += ["--root", Path(root).name]  # found by its name in FACELIB_DATA on any machine
     command += ["--size", str(size), "--holes", *holes, "--seed", str(seed)]
     command += [] if n is None else ["--n", str(n)]
-    report = evaluate(methods, load_faces(data, root=root, size=size), holes, n, seed, out, shlex.join(command))
+    report = evaluate(methods, load_data(data, size, root), holes, n, seed, out, shlex.join(command))
     print(table(report))
     return report
 
@@ -228,20 +246,27 @@ def features(judge_attr, batches, device, bar):
     """`judge_attr.features` of batches of faces (B, 3, H, W) -> (N, 128) on the CPU."""
     found = []
     for batch in batches:
-        found.append(judge_attr.features(batch.to(device)).cpu())
+        found.append(judge_attr.features(at_size_of(judge_attr, batch.to(device))).cpu())
         bar.update(len(batch))
     return torch.cat(found)
 
 
 @torch.no_grad()
 def judge(judges, images, device, bar=None):
-    """What the judges see in faces (N, 3, H, W): features (N, 128), logits (N, 40), identity (N, 128), on the CPU."""
+    """What the judges see in faces (N, 3, H, W): features (N, 128), logits (N, 40), identity (N, 128), on the CPU.
+
+    Each judge gets the faces at the size that it knows. A third judge, `facelib.recognition`, adds "recognition" (N, 128).
+    """
     seen = {"features": [], "logits": [], "identity": []}
+    if len(judges) > 2:
+        seen["recognition"] = []
     for batch in images.split(BATCH):
-        batch = batch.to(device)
-        seen["features"].append(judges[0].features(batch).cpu())
-        seen["logits"].append(judges[0].logits(batch).cpu())
-        seen["identity"].append(judges[1].features(batch).cpu())
+        if len(judges) > 2:
+            seen["recognition"].append(judges[2].features(batch))
+        attr, identity = (at_size_of(one, batch.to(device)) for one in judges[:2])
+        seen["features"].append(judges[0].features(attr).cpu())
+        seen["logits"].append(judges[0].logits(attr).cpu())
+        seen["identity"].append(judges[1].features(identity).cpu())
         if bar:
             bar.update(len(batch))
     return {key: torch.cat(value) for key, value in seen.items()}
@@ -249,8 +274,11 @@ def judge(judges, images, device, bar=None):
 
 def compare(seen, real):
     """Identity distance and attribute agreement of faces and their true ones, from `judge` -> (N,) each."""
-    return {"identity": metrics.identity_distance(seen["identity"], real["identity"]).numpy(),
-            "attributes": metrics.attribute_agreement(seen["logits"], real["logits"]).numpy()}
+    found = {"identity": metrics.identity_distance(seen["identity"], real["identity"]).numpy(),
+             "attributes": metrics.attribute_agreement(seen["logits"], real["logits"]).numpy()}
+    if "recognition" in seen:
+        found["recognition"] = recognition.distance(seen["recognition"], real["recognition"]).numpy()
+    return found
 
 
 def distances(a, b):
@@ -282,15 +310,16 @@ def pace(method, scene, device):
 
 def measure(completed, scene, judges, device):
     """Completions of a scene (N, 3, H, W) -> (a row's figures, the figures per face: name -> (N,))."""
-    values = {key + where: [] for where in ("", "_hole") for key in DISTORTIONS}
+    values, sharp = {key + where: [] for where in ("", "_hole") for key in DISTORTIONS}, []
     for parts in zip(*(x.split(BATCH) for x in (completed, scene.truth, scene.mask)), strict=True):
         for key, metric in DISTORTIONS.items():
             values[key].append(metric(*parts[:2]))
             values[f"{key}_hole"].append(metric(*parts))
+        sharp.append(metrics.sharpness(*parts))
     seen = judge(judges, completed, device)
     values = {key: torch.cat(value).numpy() for key, value in values.items()} | compare(seen, scene.real)
     row = {key: interval(value, scene.resamples) for key, value in values.items()}
-    row |= distances(seen["features"], scene.real["features"])
+    row |= {"sharpness": float(torch.cat(sharp).median()), **distances(seen["features"], scene.real["features"])}
     row |= {f"{key}_train": value for key, value in distances(seen["features"], scene.train).items()}
     return row | {"slice": _slice(completed, scene.truth, scene.mask)}, values
 

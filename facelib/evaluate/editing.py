@@ -21,7 +21,7 @@ from facelib.evaluate import truth as known
 from facelib.evaluate.benchmark import BATCH, held_out
 from facelib.evaluate.recovery import identity, origins, summary
 from facelib.evaluate.report import grid, save
-from facelib.features import enlarged
+from facelib.features import at_size_of
 
 EDITED = ("Smiling", "Mouth_Slightly_Open", "Eyeglasses", "Male", "Young", "Blond_Hair", "Black_Hair", "Bangs", "No_Beard",
           "Pale_Skin", "Heavy_Makeup", "Wearing_Hat")
@@ -38,7 +38,7 @@ COLUMNS = (("amount", "amount", 0), ("before", "before", 2), ("after", "after", 
 def look(judges, images, device="cpu"):
     """What the judges say of faces (N, 3, H, W) -> {"logits": (N, 40), "identity": (N, 128)} on the CPU."""
     with torch.no_grad():
-        logits = torch.cat([judges[0].logits(enlarged(part.to(device))).cpu() for part in images.split(BATCH)])
+        logits = torch.cat([judges[0].logits(at_size_of(judges[0], part.to(device))).cpu() for part in images.split(BATCH)])
     return {"logits": logits, "identity": identity(judges[1], images, device)}
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from facelib import blending, classical, masks, weights
 from facelib.data import to_float
@@ -26,6 +28,37 @@ class Blended:
 
 
 @dataclass
+class Resized:
+    """A method for faces of another size: it completes them smaller or larger, and its answer is brought back.
+
+    method: has `cfg.size`, an int or (height, width); an oblong method gets the middle of the square face, and what a hole
+    covers beside it stays grey. No true pixel of a hole takes part: holes are painted over before anything is scaled, and
+    a scaled pixel that a hole has touched is a hole.
+    """
+
+    method: object
+
+    def complete(self, image, mask):
+        """Completions (B, 3, H, W) of square faces; known pixels come back bit-identical."""
+        height, width = pair(self.method.cfg.size)
+        side, face = max(height, width), image.shape[-1]
+        mask = mask.expand(len(image), -1, -1, -1)
+        painted = masks.composite(image, mask, torch.zeros_like(image))
+        if side <= face:
+            small = F.interpolate(painted, (side, side), mode="area")
+            hole = F.adaptive_max_pool2d(mask, side)
+        else:
+            small = F.interpolate(painted, (side, side), mode="bicubic", align_corners=False).clamp(-1, 1)
+            wide = F.max_pool2d(mask, 5, 1, 2)          # cubic weights reach two pixels far: so far the paint may have come
+            hole = F.interpolate(wide, (side, side), mode="nearest")
+        top, left = (side - height) // 2, (side - width) // 2
+        middle = (..., slice(top, top + height), slice(left, left + width))
+        small[middle] = self.method.complete(small[middle].contiguous(), hole[middle].contiguous()).to(small)
+        back = F.interpolate(small, (face, face), mode="bicubic", antialias=side > face, align_corners=False)
+        return masks.composite(image, mask, back.clamp(-1, 1))
+
+
+@dataclass
 class Function:
     """A completion that is a function (image, mask), such as those of `classical.METHODS`."""
 
@@ -42,15 +75,16 @@ def entrants(names, faces, device="cpu"):
       NAME_SIZE (such as glcic_64); on rendered faces the weights NAME_synthetic instead, where there are any of this size;
     - those of BLENDED with "+poisson" too, every classical method, and the mean face.
 
-    faces: FaceData; the nearest face and the mean face come from its train split. device: of the networks. Raises
-    ValueError for a name that nothing has, or weights that cannot complete.
+    Networks for faces of another size take part as `Resized`. faces: FaceData; the nearest face and the mean face come from
+    its train split. device: of the networks. Raises ValueError for a name that nothing has, or weights that cannot complete.
     """
     found = {}
     for name in [names] if isinstance(names, str) else names:
         for each in _everybody(faces) if name == "all" else [name]:
             method = _entrant(each, faces, device, found)
             if hasattr(method, "complete"):
-                found[each] = method
+                size = getattr(getattr(method, "cfg", None), "size", faces.size)
+                found[each] = method if pair(size) == tuple(faces.size) else Resized(method)
             elif name != "all":
                 raise ValueError(f"{each} has no complete(image, mask), so it cannot take part; leave it out")
     return found

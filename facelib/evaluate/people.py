@@ -22,7 +22,6 @@ from facelib.data import ATTRIBUTES, load_faces
 from facelib.evaluate import entry, upscalers
 from facelib.evaluate.benchmark import BATCH, JUDGES, RESAMPLES, held_out, judge
 from facelib.evaluate.report import grid, save
-from facelib.features import enlarged
 from facelib.pretrained import hardware, load_pretrained
 
 FEWEST = 20     # faces that a group must have on both sides to be told
@@ -61,7 +60,7 @@ def evaluate(names, faces, small, n=None, seed=0, out=None, command=None, device
     methods = _entrants(names, faces, small, device)
     judges = [load_pretrained(name, device) for name in JUDGES]
     truths = {"complete": tests[0].tensor(), "upscale": tests[1].tensor()}
-    seen = {verb: judge(judges, _seen(truth), device) for verb, truth in truths.items()}
+    seen = {verb: judge(judges, truth, device) for verb, truth in truths.items()}
     person = persons(tests[0])
     count = person.max() + 1
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)[:, person]
@@ -115,11 +114,6 @@ def _entrants(names, faces, small, device):
         upscalers.entrants(dict.fromkeys(["bicubic", *enlarge]), small, device) if enlarge else {})
 
 
-def _seen(images):
-    """As the judges look at them: at 64 pixels."""
-    return images if images.shape[-1] == 64 else enlarged(images)
-
-
 def _labels(split):
     """The attributes that enough faces have, and enough have not -> name -> (its place, (N,) of 1, 0 and -1, unknown)."""
     known = [] if split.attributes is None else [(i, np.asarray(split.attributes[:, i])) for i in range(len(ATTRIBUTES))]
@@ -142,7 +136,7 @@ def measure(method, verb, truth, seen, judges, device="cpu"):
         made.append((method.complete(image, mask.to(device).expand(len(image), -1, -1, -1)) if verb == "complete"
                      else method.upscale(resolution.shrink(image))).float().cpu())
     made = torch.cat(made)
-    found = judge(judges, _seen(made), device)
+    found = judge(judges, made, device)
     hole = mask.expand(len(truth), 1, *truth.shape[-2:])
     inside = hole.sum((1, 2, 3))
     brighter = ((made - truth) * LUMINANCE).sum(1, keepdim=True)

@@ -21,7 +21,7 @@ from facelib import metrics, pretrained
 from facelib.data import load_faces
 from facelib.evaluate.benchmark import BATCH, RESAMPLES, SLICE, clock, held_out, interval
 from facelib.evaluate.report import grid, save
-from facelib.features import enlarged
+from facelib.features import at_size_of
 
 STEPS = 100        # of an iteration
 EVERY = 5          # of which these are looked at for the curves
@@ -59,7 +59,7 @@ def origins(name, method, judges, device):
 def identity(judge, images, device="cpu"):
     """What the judge of identity sees in faces (N, 3, H, W) -> (N, 128) on the CPU."""
     with torch.no_grad():
-        return torch.cat([judge.features(enlarged(part.to(device))).cpu() for part in images.split(BATCH)])
+        return torch.cat([judge.features(at_size_of(judge, part.to(device))).cpu() for part in images.split(BATCH)])
 
 
 class Route(NamedTuple):

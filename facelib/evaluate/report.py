@@ -8,10 +8,12 @@ import numpy as np
 from facelib.train import write
 
 COLUMNS = (("PSNR dB", "psnr", 2), ("hole", "psnr_hole", 2), ("SSIM", "ssim", 3), ("hole", "ssim_hole", 3),
-           ("L1", "l1", 4), ("hole", "l1_hole", 4), ("FD-attr", "fd_attr", 2), ("to train", "fd_attr_train", 2),
+           ("L1", "l1", 4), ("hole", "l1_hole", 4), ("sharpness", "sharpness", 2),
+           ("FD-attr", "fd_attr", 2), ("to train", "fd_attr_train", 2),
            ("KD-attr", "kd_attr", 3), ("to train", "kd_attr_train", 3), ("identity", "identity", 3),
-           ("attributes", "attributes", 3), ("time", "time_ratio", 2), ("parameters", "parameters", 0),
-           ("images seen", "images_seen", 0), ("minutes", "wall_time_minutes", 0))
+           ("recognition", "recognition", 3), ("attributes", "attributes", 3), ("time", "time_ratio", 2),
+           ("parameters", "parameters", 0), ("images seen", "images_seen", 0), ("minutes", "wall_time_minutes", 0))
+ADDED = ("sharpness", "recognition")
 
 
 def save(report, path):
@@ -59,6 +61,8 @@ def grid(rows, columns, training, corner="method"):
             return f"{mean:.{digits}f} ±{(high - low) / 2:.{digits}f}"
         return "-" if value is None else f"{value:,.{digits}f}"
 
+    # Reports that were made before a column was added do not show it.
+    columns = [column for column in columns if column[1] not in ADDED or any(column[1] in row for row in rows)]
     cells = [[corner, *(title for title, _, _ in columns)]]
     for row in rows:
         about = row | training.get(row["method"].partition("+")[0], {})

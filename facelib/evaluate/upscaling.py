@@ -41,7 +41,6 @@ from facelib.evaluate.benchmark import (
 from facelib.evaluate.groups import NOTE, groups
 from facelib.evaluate.report import grid, save
 from facelib.evaluate.upscalers import SIDE, entrants
-from facelib.features import enlarged
 from facelib.pretrained import hardware, load_pretrained
 
 SLOW = 20.0        # milliseconds for a face: a method that takes longer enlarges the first FEW faces only
@@ -137,9 +136,9 @@ def evaluate(names=("all",), faces=None, n=None, seed=0, out=None, command=None,
     pick = np.sort(np.random.default_rng(seed).permutation(len(faces.train))[:REFERENCE])
     with tqdm(total=len(pick) + len(test) * (1 + len(methods)), unit="face", disable=quiet) as bar:
         truth = test.tensor()
-        chunks = (enlarged(faces.train.tensor(chunk)) for chunk in np.split(pick, range(BATCH, len(pick), BATCH)))
+        chunks = (faces.train.tensor(chunk) for chunk in np.split(pick, range(BATCH, len(pick), BATCH)))
         limit, origin = threshold(judges, faces.val, device, seed)
-        stage = Stage(truth, resolution.shrink(truth), judge(judges, enlarged(truth), device, bar),
+        stage = Stage(truth, resolution.shrink(truth), judge(judges, truth, device, bar),
                       features(judges[0], chunks, device, bar), groups(test, truth), partners(test, seed), limit, seed)
         report = {"command": command, "data": faces.name, "size": list(faces.size), "low": list(stage.low.shape[-2:]),
                   "test_faces": len(test), "train_faces": len(pick), "seed": seed, "rows": [],
@@ -224,7 +223,7 @@ def threshold(judges, val, device="cpu", seed=0):
     strangers, same = partners(val, seed)
     if not len(same[0]) or not len(strangers[0]):
         return float("nan"), "not known: the faces have no identities"
-    seen = judge(judges, enlarged(val.tensor()), device)["identity"]
+    seen = judge(judges, val.tensor(), device)["identity"]
     apart, one = (np.sort(metrics.identity_distance(seen[a], seen[b]).numpy()) for a, b in (strangers, same))
     limits = np.concatenate([apart, one])
     wrong = np.searchsorted(apart, limits) / len(apart), 1 - np.searchsorted(one, limits) / len(one)
@@ -272,7 +271,7 @@ def measure(made, stage, judges, device="cpu", yardstick=None):
     images, count = made.images, len(made.images)
     truth, low = stage.truth[:count], stage.low[:count]
     parts = list(zip(images.split(BATCH), truth.split(BATCH), strict=True))
-    seen = judge(judges, enlarged(images), device)
+    seen = judge(judges, images, device)
     values = {key: torch.cat([metric(*part) for part in parts]).numpy() for key, metric in DISTORTIONS.items()}
     values |= compare(seen, {key: value[:count] for key, value in stage.real.items()})
     values |= stage.called(values["identity"]) | {"consistency": resolution.consistency(images, low).numpy()}

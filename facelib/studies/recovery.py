@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from facelib import metrics
-from facelib.features import enlarged
+from facelib.features import at_size_of
 from facelib.methods import method_class
 from facelib.studies.infogan import ASKED, BOOK, small
 from facelib.studies.study import Study
@@ -28,7 +28,7 @@ def recovered(method, test, real, judges):
     z = torch.cat([method.encode(part)["z"] for part in method.generate(vector).split(128)])
     first = method.generate(method.encode(image))
     searched, unpredicted = (method.recover(image, STEPS, start=start).images for start in ("predictor", "mean"))
-    seen = torch.cat([judges[1].features(enlarged(part)) for part in searched.split(64)])
+    seen = torch.cat([judges[1].features(at_size_of(judges[1], part)) for part in searched.split(64)])
     shrunk = [F.avg_pool2d(x, x.shape[-1] // 32) for x in (searched, image)]
     values = {"psnr": metrics.psnr(first, image), "ssim": metrics.ssim(first, image), "psnr_32": metrics.psnr(*shrunk),
               "psnr_searched": metrics.psnr(searched, image), "ssim_searched": metrics.ssim(searched, image),

@@ -16,7 +16,7 @@ from PIL import Image
 from facelib import masks, metrics
 from facelib.data import load_faces, to_uint8
 from facelib.evaluate import hardware, interval, judge, save
-from facelib.features import enlarged
+from facelib.features import at_size_of
 from facelib.methods import method_class
 from facelib.pretrained import load_pretrained, on_generator
 from facelib.train import fit
@@ -28,7 +28,7 @@ SAMPLES = 1024         # faces drawn of a generator, and train faces drawn for t
 
 def seen_by(judges, images):
     """What the judges see in faces (N, 3, H, W) of any size -> as `evaluate.judge`."""
-    return judge(judges, enlarged(images), "cpu")
+    return judge(judges, images, "cpu")
 
 
 def completions(method, test, real, judges):
@@ -58,7 +58,7 @@ def samples(method, test, real, judges):
     Image.fromarray(to_uint8(drawn[:8]).permute(2, 0, 3, 1).flatten(1, 2).numpy()).save(picture, "jpeg", quality=92)
     edges = [sum(x.diff(dim=d).abs().mean() for d in (2, 3)) for x in (drawn, test)]
     with torch.no_grad():
-        features = torch.cat([judges[0].features(enlarged(part)) for part in drawn.split(64)])
+        features = torch.cat([judges[0].features(at_size_of(judges[0], part)) for part in drawn.split(64)])
     figures = {"fd_attr": metrics.frechet_distance(features, real["features"]),
                "sharpness": float(edges[0] / edges[1]),                 # mean gradient, over the test faces'
                "spread": float(drawn.std(0).mean() / test.std(0).mean()),       # from face to face, over the test faces'
