@@ -12,7 +12,7 @@ from PIL import Image
 
 from facelib.data import load_faces
 from facelib.data.faces import ATTRIBUTES, to_uint8
-from facelib.data.synthetic import FACTORS, attributes, load, pack, portrait, render, sample_factors
+from facelib.data.synthetic import FACTORS, Rendered, attributes, large, load, pack, portrait, render, sample_factors
 from facelib.data.synthetic.factors import Draws
 
 LEVEL = 2 / 255           # one grey level in [-1, 1]
@@ -307,6 +307,100 @@ def test_a_missing_or_broken_pack_says_what_to_do(tmp_path):
     assert json.loads((tmp_path / "pack.json").read_text())["seed"] == pack.SEED
     with pytest.raises(ValueError, match="should hold 4096 faces, but has 512 images and 4096 rows"):
         load(folder=tmp_path)
+
+
+# ---- larger than the pack ------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """A cache of its own, and instead of the slow renderer one that paints a person's number on every pixel.
+
+    Gives the list of the sizes and numbers of people that were asked of it.
+    """
+    asked = []
+
+    def paint(factors, size, device=None):
+        asked.append((size, len(factors["yaw"])))
+        grey = factors["texture"] / 2047 * 2 - 1
+        return grey[:, :, None, None].expand(-1, 3, size, size)
+
+    monkeypatch.setenv("FACELIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(large, "render", paint)
+    return asked
+
+
+def test_larger_faces_are_the_same_people_rendered_not_enlarged(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELIB_CACHE", str(tmp_path))
+    faces, small = load_faces("synthetic", size=128), load_faces("synthetic")
+    assert faces.size == (128, 128) and faces.name == small.name and torch.equal(faces.mean, small.mean)
+    for name in ("train", "val", "test"):
+        one, other = getattr(faces, name), getattr(small, name)
+        assert len(one) == len(other) and one.names == other.names and one.factors is not None
+        assert (one.identities == other.identities).all() and (one.attributes == other.attributes).all()
+    image = faces.test.tensor([3, 300])
+    known = small.test.tensor([3, 300])
+    shrunk = torch.nn.functional.interpolate(image, (64, 64), mode="area")
+    assert ((shrunk - known).abs().mean((1, 2, 3)) < 5 * LEVEL).all()          # grain and JPEG alone make two or three
+    back = torch.nn.functional.interpolate(known, (128, 128), mode="bicubic")
+    detail = lambda x: (x - torch.nn.functional.avg_pool2d(x, 3, 1, 1)).abs().mean()
+    assert detail(image) > 1.2 * detail(back), "an enlarged picture would have no such detail"
+
+
+def test_a_large_face_is_rendered_once_and_only_when_it_is_asked_for(drawn):
+    faces = load_faces("synthetic", size=128)
+    images = faces.test.images
+    assert isinstance(images, Rendered) and images.shape == (512, 3, 128, 128) and images.dtype == np.uint8 and not drawn
+    first = faces.test.tensor([5, 2, 5])
+    assert drawn == [(128, 2)] and torch.equal(first[0], first[2]) and not torch.equal(first[0], first[1])
+    again = load_faces("synthetic", size=128).test.take(slice(2, 6))
+    assert drawn == [(128, 2), (128, 2)], "two of the four were there"
+    assert np.array_equal(again.images[[3, 0]], images[[5, 2]]) and again.identities.tolist() == [3586, 3587, 3588, 3589]
+    assert images[5].shape == (3, 128, 128) and images[:0].shape == (0, 3, 128, 128)
+    assert np.array_equal(images[np.arange(512) == 2][0], images[2]) and len(drawn) == 2
+
+
+def test_all_large_faces_are_an_array(drawn):
+    faces = load_faces("synthetic", size=128)
+    few = Rendered(faces.val.factors, faces.val.names[:20], 66, None, faces.val.images.folder / "few")
+    whole = np.asarray(few)
+    assert whole.shape == (20, 3, 66, 66) and drawn == [(66, 20)]
+    assert np.array_equal(np.ascontiguousarray(few), whole) and np.array_equal(few[3:5, 1], whole[3:5, 1])
+    assert np.allclose(few.mean((0, 2, 3)), whole.mean((0, 2, 3))) and few.nbytes == whole.nbytes
+    assert [int(face[0, 0, 0]) for face in few] == whole[:, 0, 0, 0].tolist() and len(drawn) == 1
+
+
+def test_a_face_that_was_not_written_whole_is_rendered_again(drawn):
+    images = load_faces("synthetic", size=128).test.images
+    good = images[[7]]
+    file, = images.folder.glob("*.npy")
+    file.write_bytes(file.read_bytes()[:-5])
+    assert np.array_equal(images[[7]], good) and drawn == [(128, 1)] * 2
+    assert [path.suffix for path in images.folder.iterdir()] == [".npy"]
+
+
+def test_large_faces_may_be_oblong_and_cut(drawn):
+    faces = load_faces("synthetic", size=(96, 72))
+    assert faces.size == (96, 72) and faces.test.tensor([0]).shape == (1, 3, 96, 72) and drawn[-1] == (96, 1)
+    small = load_faces("synthetic", size=(64, 48))                                       # the same shape, made of the pack
+    assert torch.allclose(faces.mean, small.mean, atol=0.01) and isinstance(small.test.images, np.ndarray)
+    part = load_faces("synthetic", size=50, box=(0.2, 0.3, 0.7, 0.8))
+    assert part.test.tensor([0]).shape == (1, 3, 50, 50) and drawn[-1] == (100, 1)
+    assert part.val.images.folder != faces.val.images.folder
+    with pytest.raises(ValueError, match=r"at most 1024 pixels a side, size=900 needs 1800 for a whole face, .*smaller size"):
+        load_faces("synthetic", size=900, box=(0, 0, 0.5, 0.5))
+
+
+def test_many_large_faces_are_rendered_few_at_a_time(drawn):
+    images = load_faces("synthetic", size=256).test.images
+    images[:10]
+    assert drawn == [(256, 4), (256, 4), (256, 2)]
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_set(drawn, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FACELIB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(OSError, match="cannot be written .*; set the environment variable FACELIB_CACHE"):
+        load_faces("synthetic", size=128).test.tensor([0])
 
 
 def test_the_command_draws_a_traversal(tmp_path):

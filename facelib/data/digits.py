@@ -17,7 +17,8 @@ def load(root=None, size=64, box=None, download=False):
 
     MNIST (55,000 / 5,000 / 10,000) where torchvision finds it, in root or in a folder of FACELIB_DATA, or where
     download=True fetches it (11 MB) into root. Elsewhere scikit-learn's 1,797 digits of 8x8 (1,397 / 200 / 200),
-    enlarged, which need no network; `.report` says which and why. Raises ImportError without scikit-learn.
+    enlarged, which need no network; `.report` says which and why. size: an int or (height, width), pixels; the default is
+    that of all data sets, not a digit's own size (MNIST has 28x28). Raises ImportError without scikit-learn.
     """
     size = pair(size)
     box = None if box is None else check_box(box)

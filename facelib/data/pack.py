@@ -49,6 +49,16 @@ def cache_folder():
     return Path(home).absolute() / "facelib"
 
 
+@contextlib.contextmanager
+def writing():
+    """For a `with` in which something is written to the cache: where that fails, the OSError says what to set."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"the cache folder {cache_folder()} cannot be written ({error}); "
+                      "set the environment variable FACELIB_CACHE to one that can") from error
+
+
 @dataclass
 class Scan:
     """What lies in a folder: a line "name, bytes, time in ns" per picture, sorted, and their sum and maximum.
@@ -130,12 +140,9 @@ def load(name, folder, pictures, size, box, listing, labels=(), verify=False):
     data = _read(target, verify and folder)
     if data is not None:
         return data
-    try:
+    with writing():
         home.mkdir(parents=True, exist_ok=True)
         lock = open(home / "lock", "w")
-    except OSError as error:
-        raise OSError(f"the cache folder {cache_folder()} cannot be written ({error}); "
-                      "set the environment variable FACELIB_CACHE to one that can") from error
     with lock, _locked(lock, name):
         data = _read(target, verify and folder)  # another process may have packed while this one waited
         if data is not None:

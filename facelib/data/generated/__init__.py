@@ -30,7 +30,7 @@ def load(folder=FOLDER):
         raise FileNotFoundError(f"no generated faces in {folder}: expected faces.jpg and faces.json there; make them with: "
                                 "facelib generate dcgan --n 256 --screen DATA --out faces.jpg")
     card = json.loads((folder / "faces.json").read_text())
-    images = from_sheet(np.asarray(Image.open(folder / "faces.jpg").convert("RGB")))
+    images = from_sheet(np.asarray(Image.open(folder / "faces.jpg").convert("RGB")), card["size"][0])
     if len(images) != card["faces"]:
         raise ValueError(f"the sheet in {folder} should hold {card['faces']} faces, but has {len(images)}; make it again "
                          f"with: {card['command']}")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..faces import to_uint8
 from .factors import FACTORS, sample_factors
-from .pack import FOLDER, SEED, write
+from .pack import FOLDER, SEED, SIZE, write
 from .portrait import render
 
 
@@ -23,7 +23,7 @@ def save_grid(images, columns, path):
     Image.fromarray(np.ascontiguousarray(grid)).save(path, optimize=True, quality=92)
 
 
-def traverse(names, seed=SEED, start=0, steps=8, size=64):
+def traverse(names, seed=SEED, start=0, steps=8, size=SIZE):
     """One person a row, one factor moved alone from its lowest to its highest value: (len(names) * steps, 3, size, size)."""
     rows = []
     for i, name in enumerate(names):
@@ -45,7 +45,7 @@ def main(arguments=None):
     sheet.add_argument("out", type=Path)
     sheet.add_argument("--seed", type=int, default=SEED)
     sheet.add_argument("--start", type=int, default=3584, help="number of the first person; 3584 begins the test split")
-    sheet.add_argument("--size", type=int, default=64)
+    sheet.add_argument("--size", type=int, default=SIZE)
     moved = what.add_parser("traverse", help="one factor moved alone per row")
     moved.add_argument("out", type=Path)
     moved.add_argument("names", nargs="+", choices=sorted(FACTORS), metavar="FACTOR")

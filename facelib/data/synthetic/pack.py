@@ -30,11 +30,13 @@ def to_sheet(images):
     return grid.reshape(n // TILES * h, TILES * w, 3)
 
 
-def from_sheet(sheet):
-    """The inverse of to_sheet for faces of SIZE pixels."""
-    rows = len(sheet) // SIZE
-    grid = sheet.reshape(rows, SIZE, TILES, SIZE, 3).transpose(0, 2, 4, 1, 3)
-    return grid.reshape(rows * TILES, 3, SIZE, SIZE)
+def from_sheet(sheet, height=None):
+    """The inverse of to_sheet. height: of one face in pixels; by default it is as high as it is wide."""
+    width = sheet.shape[1] // TILES
+    height = height or width
+    rows = len(sheet) // height
+    grid = sheet.reshape(rows, height, TILES, width, 3).transpose(0, 2, 4, 1, 3)
+    return grid.reshape(rows * TILES, 3, height, width)
 
 
 def write(folder=FOLDER, splits=SPLITS, seed=SEED, compile=False, batch=64):
@@ -70,8 +72,8 @@ def write(folder=FOLDER, splits=SPLITS, seed=SEED, compile=False, batch=64):
 def load(folder=FOLDER):
     """The shipped pack as FaceData with factors, the attributes that follow from them, and one identity a face.
 
-    64x64 pixels; `load_faces` resizes them (render the factors anew for sharp large faces). identities are the index i of
-    person (seed, i), so render(sample_factors(1, seed, i)) is that face again.
+    64x64 pixels; `load_faces` shrinks them for smaller sizes and renders the same people anew for larger ones. identities
+    are the index i of person (seed, i), so render(sample_factors(1, seed, i)) is that face again.
     Raises FileNotFoundError when the pack is missing.
     """
     folder = Path(folder)
