@@ -1,7 +1,9 @@
 """The masking widget: its callbacks driven as a browser drives them, its canvas and its stepper in a real browser."""
 
+import json
 import re
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +11,12 @@ import torch
 
 pytest.importorskip("anywidget")
 
+import facelib.data
 from facelib import metrics
 from facelib.data.faces import FaceData, Split
 from facelib.masks import KINDS
 from facelib.widgets import frames, masking
-from facelib.widgets.masking import DRAWN, MaskingDemo
+from facelib.widgets.masking import DRAWN, FEWER, STEPPED, MaskingDemo
 from facelib.widgets.upload import uploaded
 
 
@@ -26,21 +29,32 @@ class MeanFill:
         return torch.where(mask > 0.5, mean, image)
 
 
+class Sized(MeanFill):
+    """A method for faces of one size, which its configuration says, as every method of the package does."""
+
+    def __init__(self, size):
+        self.cfg = SimpleNamespace(size=size)
+
+
+def soft(n, height, width):
+    coarse = torch.rand(n, 3, 6, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
+
+
+def square(y, x, side, height=64, width=64):
+    mask = torch.zeros(height, width, dtype=torch.int)
+    mask[y:y + side, x:x + side] = 1
+    return "".join(map(str, mask.flatten().tolist()))
+
+
 @pytest.fixture
 def faces():
-    coarse = torch.rand(3, 3, 6, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")
+    return soft(3, 64, 64)
 
 
 @pytest.fixture
 def demo(faces):
     return MaskingDemo(MeanFill(), faces)
-
-
-def square(y, x, side, size=64):
-    mask = torch.zeros(size, size, dtype=torch.int)
-    mask[y:y + side, x:x + side] = 1
-    return "".join(map(str, mask.flatten().tolist()))
 
 
 def test_a_drawn_hole_is_completed_there_and_nowhere_else(demo, faces):
@@ -94,6 +108,52 @@ def test_faces_come_from_a_data_set_and_wrong_ones_are_refused(faces):
         MaskingDemo(MeanFill(), faces, size=32)
 
 
+def test_the_size_is_the_methods_or_the_given_faces_own(monkeypatch):
+    asked = []
+
+    def load(name, size=20):
+        asked.append(size)
+        height, width = (size, size) if isinstance(size, int) else size
+        split = Split(np.zeros((6, 3, height, width), np.uint8))
+        return FaceData(name, split, split, split)
+
+    monkeypatch.setattr(facelib.data, "load_faces", load)
+    assert MaskingDemo(Sized(32)).size == (32, 32) and MaskingDemo(Sized((40, 24))).size == (40, 24)
+    assert MaskingDemo(Sized(32), size=28).size == (28, 28)
+    assert MaskingDemo(MeanFill()).size == (20, 20), "as the faces come, where nothing says a size"
+    assert asked == [32, (40, 24), 28, 20]
+    given = MaskingDemo(Sized(32), soft(1, 48, 36))             # some methods take faces of any size
+    assert given.size == (48, 36) and given.upload.size == (48, 36) and len(asked) == 4
+    with pytest.raises(ValueError, match=r"\(B, 3, height, width\) in \[-1, 1\], got list$"):
+        MaskingDemo(MeanFill(), [1, 2])
+
+
+def test_oblong_faces_go_through_the_widget():
+    faces = soft(2, 48, 36)
+    demo = MaskingDemo(Sized((48, 36)), faces)
+    for kind in KINDS:
+        demo.hole.value = kind
+        assert torch.equal(demo.mask, KINDS[kind](1, (48, 36), torch.Generator().manual_seed(0))), kind
+    demo.canvas.mask = square(30, 5, 8, 48, 36)
+    assert demo.mask.shape == (1, 1, 48, 36) and demo.mask[0, 0, 30:38, 5:13].all() and demo.mask.sum() == 64
+    hole = demo.mask.bool().expand_as(faces[:1])
+    assert torch.equal(demo.completed[~hole], faces[:1][~hole]) and not torch.equal(demo.completed[hole], faces[:1][hole])
+    assert tuple(demo.canvas.size) == (48, 36) and "data-facelib-stepper" in demo._fallback
+    demo.clear.click()
+    assert not demo.mask.any() and demo.psnr is None
+    with pytest.raises(Exception, match="1728 letters of 0"):
+        demo.canvas.mask = "0" * 48 * 48
+
+
+def test_a_photograph_becomes_oblong_where_the_faces_are(upload):
+    pytest.importorskip("cv2")
+    demo = MaskingDemo(Sized((48, 36)), soft(1, 48, 36))
+    upload(demo.upload, "wall.jpg", np.full((120, 160, 3), 90, np.uint8))
+    demo.upload.eyes.value = "60, 50, 100, 50"
+    demo.upload.use_eyes.click()
+    assert demo.faces.shape == (2, 3, 48, 36) and demo.image.shape == (1, 3, 48, 36)
+
+
 def test_upload_value_of_both_ipywidgets():
     seven = {"me.jpg": {"metadata": {"name": "me.jpg"}, "content": b"abc"}}
     eight = ({"name": "me.jpg", "type": "image/jpeg", "size": 3, "content": memoryview(b"abc")},)
@@ -139,13 +199,29 @@ def test_smoke_glcic_completes_in_the_widget(faces):
 
 
 def test_stepper_is_small_and_asks_no_other_host(faces):
-    noise = torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1  # the hardest to compress
-    for images in (faces, noise):
+    noise = lambda side: torch.rand(6, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    for images in (faces, noise(64), noise(128), soft(2, 136, 112)):            # noise is the hardest to compress
         page = masking.stepper(MeanFill(), images)
         assert len(page.encode()) < frames.PAGE_BYTES
         assert not re.findall(r"https?://|//cdn", page)
         assert all(alt for alt in re.findall(r'<img[^>]* alt="([^"]*)"', page))
         assert page.count("<img") == 3
+
+
+def steps(page):
+    return json.loads(page.split('type="application/json">')[1].split("</script>")[0])
+
+
+def test_a_page_of_large_faces_shows_fewer_kinds_of_holes_rather_than_one_face(faces):
+    small, large = (steps(masking.stepper(MeanFill(), images)) for images in (faces, soft(3, 128, 128)))
+    assert [frame["kind"] for frame in small[0]] == list(STEPPED) and len(small) == 3
+    assert [frame["kind"] for frame in large[0]] == list(STEPPED[:FEWER]) and len(large) == 3
+    assert "true" in large[0][0] and not any("true" in frame for frame in large[0][1:]), "said once for each face"
+    assert set(STEPPED) == set(KINDS) - {"mixed"}
+    assert "facelib-large" in masking.stepper(MeanFill(), soft(1, 128, 128)).split("<style>")[0]
+    noise = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    cut, = steps(masking.stepper(MeanFill(), noise))
+    assert 1 < len(cut) < FEWER, "a face that does not fit loses its last holes"
 
 
 def test_a_notebook_shows_stepper_and_widget():
@@ -208,8 +284,17 @@ MODEL = """
 
 @pytest.fixture
 def canvas(browser, demo, tmp_path):
-    import json
-    traits = {key: getattr(demo.canvas, key) for key in ("size", "image", "colour", "demo")} | {"mask": "0" * 4096}
+    yield from opened(browser, demo, tmp_path)
+
+
+@pytest.fixture
+def oblong(browser, tmp_path):
+    """The canvas with a face of 128 x 96 pixels."""
+    yield from opened(browser, MaskingDemo(MeanFill(), soft(1, 128, 96)), tmp_path)
+
+
+def opened(browser, demo, tmp_path):
+    traits = {key: getattr(demo.canvas, key) for key in ("size", "large", "image", "colour", "demo")} | {"mask": demo._no_hole}
     script = demo.canvas._esm.replace("export default { render };", "")
     (tmp_path / "page.html").write_text(
         f"<!doctype html><meta charset=utf-8><style>{demo.canvas._css}</style>{demo._fallback}"
@@ -226,8 +311,8 @@ def alive(page):
     return page.locator("canvas")
 
 
-def drawn(page):
-    return np.array(list(page.evaluate("window.model.get('mask')"))).reshape(64, 64) == "1"
+def drawn(page, height=64, width=64):
+    return np.array(list(page.evaluate("window.model.get('mask')"))).reshape(height, width) == "1"
 
 
 def test_without_a_kernel_the_stepper_stays_and_the_widget_hides(canvas):
@@ -288,3 +373,23 @@ def test_canvas_follows_the_kernel(canvas):
     before = pad.evaluate("c => c.toDataURL()")
     canvas.evaluate("() => { model.set('mask', '1'.repeat(4096)); model.tell('change:mask'); }")
     assert pad.evaluate("c => c.toDataURL()") != before
+
+
+def test_an_oblong_canvas_keeps_its_shape_and_draws_where_the_pointer_is(oblong):
+    box = alive(oblong).bounding_box()
+    assert box["width"] == pytest.approx(256, abs=1) and box["height"] == pytest.approx(256 * 128 / 96, abs=1)
+    at = lambda x, y: (box["x"] + x * 256 / 96, box["y"] + y * 256 / 96)
+    oblong.mouse.move(*at(20, 110))
+    oblong.mouse.down()
+    oblong.mouse.move(*at(70, 110))
+    oblong.mouse.up()
+    mask = drawn(oblong, 128, 96)
+    assert mask[110, 20:70].all() and not mask[:90].any() and not mask[:, :5].any() and not mask[:, 85:].any()
+    pad = oblong.locator("canvas")
+    pad.focus()
+    for _ in range(20):
+        pad.press("Shift+ArrowUp")
+    for key in ("ArrowDown", "Space"):
+        pad.press(key)
+    oblong.wait_for_function("window.saved === 2")
+    assert drawn(oblong, 128, 96)[1, 70] and "Brush at 70, 1" in oblong.locator('.facelib-canvas [role="status"]').inner_text()

@@ -12,7 +12,7 @@ import torch
 
 from facelib import metrics
 from facelib.extras import need
-from facelib.widgets.frames import HERE, as_many_as_fit, data_url, faces_of, key, note, page, script
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, faces_of, is_large, key, note, page, script
 from facelib.widgets.upload import Upload
 
 NAMED = ("Smiling", "Eyeglasses", "Male", "Young", "Blond_Hair", "Mouth_Slightly_Open", "Bangs", "Heavy_Makeup")
@@ -29,7 +29,7 @@ NOTE = note("edited", "To move the sliders yourself")
 
 @dataclass(frozen=True)
 class Start:
-    """What is edited. latents: joined, (1, length). made: (1, 3, size, size), the generator's face of them. image: the
+    """What is edited. latents: joined, (1, length). made: (1, 3, height, width), the generator's face of them. image: the
     face that was given, None for a sample."""
 
     latents: torch.Tensor
@@ -38,7 +38,7 @@ class Start:
 
     @property
     def face(self):
-        """The face as it is, (1, 3, size, size)."""
+        """The face as it is, (1, 3, height, width)."""
         return self.made if self.image is None else self.image
 
 
@@ -46,11 +46,11 @@ class LatentEditor:
     """Move a face by sliders for what a generator's latents mean; see it before and after, and the last slider's way.
 
     method: a predictor, anything with its verbs `encode`, `recover`, `generate`, `draw_latents` and `move`, its `layout`
-    and its `attributes`. faces: a FaceData (its first six test faces are offered), a float tensor (B, 3, size, size) in
+    and its `attributes`. faces: a FaceData (its first six test faces are offered), a float tensor (B, 3, height, width) in
     [-1, 1], or None for six of the faces of nobody that ship. attributes: which have a slider, by default those of NAMED that
     the method knows; every code has one. Put it last in a cell, or call `display()`.
 
-    What is on show is in `latents` (1, length), `before` and `after` (1, 3, size, size), `strip` (n, 3, size, size),
+    What is on show is in `latents` (1, length), `before` and `after` (1, 3, height, width), `strip` (n, 3, height, width),
     `amounts` (name -> value of every slider that was moved), `psnr` (dB, of what the generator makes of the given face;
     None for a sample) and `milliseconds`, which the last move took. Raises ValueError for a method without these verbs,
     unknown attributes and faces of another size. Needs ipywidgets and anywidget.
@@ -58,7 +58,7 @@ class LatentEditor:
 
     def __init__(self, method, faces=None, attributes=None, seed=0, spread=0.7):
         self.method, self.names = method, _names(method, attributes)
-        size = method.generate(method.draw_latents(1)).shape[-1]
+        size = tuple(method.generate(method.draw_latents(1)).shape[-2:])
         self.faces = faces_of(faces, size, "generated", CHOSEN)
         named = [name for name in self.names if name not in method.layout.codes]
         self._fallback = stepper(method, self.faces, (named or self.names)[:PAGED])
@@ -118,7 +118,7 @@ class LatentEditor:
         self.display()
 
     def _take(self, name, face):
-        """Edit the face of a reader's photograph, float (1, 3, size, size)."""
+        """Edit the face of a reader's photograph, float (1, 3, height, width)."""
         self.faces = torch.cat([self.faces, face])
         self.face.options = [*self.face.options, (name, len(self.faces) - 1)]
         self.face.value = len(self.faces) - 1
@@ -215,11 +215,11 @@ def _canvas_class():
 def stepper(method, faces, names):
     """A page element that steps through faces edited beforehand, without a kernel: HTML text, under 300 kB.
 
-    method: as for `LatentEditor`. faces: float (B, 3, size, size) in [-1, 1]; as many of the first as fit. names: of what
+    method: as for `LatentEditor`. faces: float (B, 3, height, width) in [-1, 1]; as many of the first as fit. names: of what
     is changed, one at a time, by the amounts of STRIP. The pictures are JPEGs, so colours are near those of the tensors.
     """
     frames = as_many_as_fit(faces, lambda number, face: _frames(method, face, number, names))
-    return page(frames, [[("before", "Before"), ("after", "After")]], "Faces edited beforehand", "edit", NOTE)
+    return page(frames, [[("before", "Before"), ("after", "After")]], "Faces edited beforehand", "edit", NOTE, is_large(faces))
 
 
 def _frames(method, face, number, names):
@@ -312,13 +312,13 @@ def _move(method, latents, amounts):
 
 
 def _shown(method, start, latents, details):
-    """Faces of latents (B, length) -> (B, 3, size, size); details: what the generator lacks of the given face is put back."""
+    """Faces of latents (B, length) -> (B, 3, height, width); details: what the generator lacks of the given face is put back."""
     made = method.generate(latents.to(_device(method))).float().cpu()
     return (start.image + (made - start.made)).clamp(-1, 1) if details and start.image is not None else made
 
 
 def _found(method, image):
-    """Start from a face, (1, 3, size, size)."""
+    """Start from a face, (1, 3, height, width)."""
     return _start(method, method.layout.join(method.encode(image.to(_device(method)))), image)
 
 

@@ -1,20 +1,23 @@
 // The drawing canvas of the masking widget: a face, a hole painted over it by mouse, touch or keyboard.
-// The mask goes to Python as size*size letters, 1 = hole, once a stroke is done.
+// The mask goes to Python as height*width letters, 1 = hole, once a stroke is done.
 
 let widgets = 0;
 
 function render({ model, el }) {
-  const size = model.get("size");
-  const scale = 4; // canvas pixels to one of the image, so that the brush's ring is finer than the image
+  const [height, width] = model.get("size");
+  const shorter = Math.min(height, width), longer = Math.max(height, width);
+  const scale = Math.max(2, Math.round(256 / longer)); // canvas pixels to one of the image: the brush's ring is finer than it
+  const pace = Math.max(1, Math.round(shorter / 8));   // pixels that an arrow key moves the brush with Shift
   const id = `facelib-canvas-${++widgets}`;
   el.classList.add("facelib-canvas");
+  el.classList.toggle("facelib-large", model.get("large"));
   el.innerHTML = `
-    <canvas width="${size * scale}" height="${size * scale}" tabindex="0" role="application"
+    <canvas width="${width * scale}" height="${height * scale}" tabindex="0" role="application"
       aria-label="Masked face, a canvas to paint the hole on" aria-describedby="${id}"></canvas>
     <p class="facelib-name">Masked</p>
     <div class="facelib-tools">
       <button type="button" aria-pressed="false">Erase</button>
-      <label>Brush <input type="range" min="1" max="${Math.round(size / 5)}" value="${Math.round(size / 11)}"
+      <label>Brush <input type="range" min="1" max="${Math.round(shorter / 5)}" value="${Math.round(shorter / 11)}"
         aria-label="Radius of the brush in pixels"></label>
     </div>
     <p id="${id}">Paint with mouse or finger. Keys: arrows move (with Shift faster), space paints, backspace erases.</p>
@@ -26,7 +29,7 @@ function render({ model, el }) {
   const pen = canvas.getContext("2d");
   const face = new Image();
   let mask = Uint8Array.from(model.get("mask"), Number);
-  let brush = { x: size / 2, y: size / 2 };
+  let brush = { x: width / 2, y: height / 2 };
   let stroke = null; // the pointer that draws
   let ring = false;
   let later = 0;
@@ -38,12 +41,12 @@ function render({ model, el }) {
     }
     pen.fillStyle = model.get("colour");
     for (let i = 0; i < mask.length; i++) {
-      if (mask[i]) pen.fillRect((i % size) * scale, Math.floor(i / size) * scale, scale, scale);
+      if (mask[i]) pen.fillRect((i % width) * scale, Math.floor(i / width) * scale, scale, scale);
     }
     if (!ring) return;
-    for (const [colour, width] of [["black", 5], ["white", 2]]) { // seen on any face
+    for (const [colour, thickness] of [["black", 5], ["white", 2]]) { // seen on any face
       pen.strokeStyle = colour;
-      pen.lineWidth = width;
+      pen.lineWidth = thickness;
       pen.beginPath();
       pen.arc(brush.x * scale, brush.y * scale, radius.value * scale, 0, 2 * Math.PI);
       pen.stroke();
@@ -52,9 +55,9 @@ function render({ model, el }) {
 
   const dab = (value) => {
     const r = Number(radius.value);
-    for (let y = Math.max(0, Math.floor(brush.y - r)); y < Math.min(size, brush.y + r); y++) {
-      for (let x = Math.max(0, Math.floor(brush.x - r)); x < Math.min(size, brush.x + r); x++) {
-        if ((x + 0.5 - brush.x) ** 2 + (y + 0.5 - brush.y) ** 2 <= r * r) mask[y * size + x] = value;
+    for (let y = Math.max(0, Math.floor(brush.y - r)); y < Math.min(height, brush.y + r); y++) {
+      for (let x = Math.max(0, Math.floor(brush.x - r)); x < Math.min(width, brush.x + r); x++) {
+        if ((x + 0.5 - brush.x) ** 2 + (y + 0.5 - brush.y) ** 2 <= r * r) mask[y * width + x] = value;
       }
     }
   };
@@ -75,7 +78,7 @@ function render({ model, el }) {
 
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
-    return { x: ((event.clientX - box.left) / box.width) * size, y: ((event.clientY - box.top) / box.height) * size };
+    return { x: ((event.clientX - box.left) / box.width) * width, y: ((event.clientY - box.top) / box.height) * height };
   };
 
   const ink = () => (eraser.getAttribute("aria-pressed") === "true" ? 0 : 1);
@@ -115,8 +118,8 @@ function render({ model, el }) {
     event.preventDefault();  // the page must not scroll, and the notebook's own shortcuts must not fire
     event.stopPropagation();
     if (moves[event.key]) {
-      const [x, y] = moves[event.key].map((step) => step * (event.shiftKey ? 8 : 1));
-      brush = { x: Math.min(size, Math.max(0, brush.x + x)), y: Math.min(size, Math.max(0, brush.y + y)) };
+      const [x, y] = moves[event.key].map((step) => step * (event.shiftKey ? pace : 1));
+      brush = { x: Math.min(width, Math.max(0, brush.x + x)), y: Math.min(height, Math.max(0, brush.y + y)) };
     } else {
       dab(paints ? 1 : 0);
       clearTimeout(later);

@@ -14,24 +14,34 @@ from facelib import metrics
 from facelib.extras import need
 from facelib.masks import KINDS
 from facelib.plots import HOLE, masked
-from facelib.widgets.frames import HERE, as_many_as_fit, data_url, faces_of, figures, key, note, page, script
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, faces_of, figures, is_large, key, note, page, script, size_of
 from facelib.widgets.upload import Upload
 
 DRAWN = "draw it yourself"
+# What a page steps through. "mixed" is left out because its holes are those of the other kinds. The kinds stand in the
+# order in which they are given up where the faces are too large for all of them, the last one first.
+STEPPED = ("center", "face_part", "strokes", "half", "glcic", "pattern", "border", "rectangle", "pixels")
+FEWER = 6   # kinds for large faces, so that a page has two of these at least
 
 
 class MaskingDemo:
     """Pick or upload a face, choose or draw a hole, and see masked, completed and true side by side.
 
-    method: anything with `complete(image, mask)` for one (1, 3, size, size) in [-1, 1]. faces: a FaceData (its first
-    six test faces are offered), a float tensor (B, 3, size, size) in [-1, 1], or None for the rendered faces that ship.
-    size: side in pixels. Put it last in a cell, or call `display()`. What is on show is in `image`, `mask` and
-    `completed`, `psnr` (hole only, dB; None without a hole) and `milliseconds`. Needs ipywidgets and anywidget.
+    method: anything with `complete(image, mask)` for one (1, 3, height, width) in [-1, 1]. faces: a FaceData (its first
+    six test faces are offered), a float tensor (B, 3, height, width) in [-1, 1], or None for rendered faces. size: an int
+    or (height, width) in pixels; by default the size of the faces, or where none are given the method's own, `cfg.size`.
+
+    Put it last in a cell, or call `display()`. What is on show is in `image`, `mask` and `completed`, `psnr` (hole only,
+    dB; None without a hole) and `milliseconds`. Raises ValueError for faces of another size than `size`. Needs ipywidgets
+    and anywidget.
     """
 
-    def __init__(self, method, faces=None, size=64):
-        self.method, self.size = method, size
+    def __init__(self, method, faces=None, size=None):
+        self.method = method
+        if size is None and faces is None:
+            size = size_of(method)
         self.faces = faces_of(faces, size, "synthetic")
+        self.size = tuple(self.faces.shape[-2:])        # (height, width)
         self.psnr = self.milliseconds = None
         self._seed = 0
         self._fallback = stepper(method, self.faces)
@@ -48,11 +58,12 @@ class MaskingDemo:
         self.clear = w.Button(description="Clear", tooltip="Remove the hole")
         self.upload = Upload(self.size, self._take)
         self.result = w.HTML()
-        self.canvas = _canvas_class()(size=self.size, colour=_css(HOLE), demo=key(self._fallback))
+        self.canvas = _canvas_class()(size=self.size, large=is_large(self.faces), colour=_css(HOLE),
+                                      demo=key(self._fallback))
         self.face.observe(self._choose_face, "value")
         self.hole.observe(self._choose_hole, "value")
         self.again.on_click(self._another)
-        self.clear.on_click(lambda _: setattr(self.canvas, "mask", "0" * self.size**2))
+        self.clear.on_click(lambda _: setattr(self.canvas, "mask", self._no_hole))
         self.canvas.observe(lambda _: self._complete(), "mask")
         row = w.Layout(flex_flow="row wrap", align_items="flex-start")
         self.live = w.VBox([w.HBox([self.face, self.upload.button], layout=row),
@@ -61,15 +72,20 @@ class MaskingDemo:
         self.live.add_class("facelib-live")
 
     @property
+    def _no_hole(self):
+        height, width = self.size
+        return "0" * (height * width)
+
+    @property
     def image(self):
-        """The face on show, float (1, 3, size, size) in [-1, 1]."""
+        """The face on show, float (1, 3, height, width) in [-1, 1]."""
         return self.faces[self.face.value][None]
 
     @property
     def mask(self):
-        """The hole on show, float (1, 1, size, size), 1 = hole."""
+        """The hole on show, float (1, 1, height, width), 1 = hole."""
         bits = torch.frombuffer(bytearray(self.canvas.mask.encode()), dtype=torch.uint8) - ord("0")
-        return bits.float().view(1, 1, self.size, self.size)
+        return bits.float().view(1, 1, *self.size)
 
     def display(self):
         """Show the stepper and the live widget; in the reader's browser one of the two hides itself."""
@@ -89,7 +105,7 @@ class MaskingDemo:
 
     def _choose_hole(self, _=None):
         if self.hole.value == DRAWN:
-            mask = "0" * self.size**2
+            mask = self._no_hole
         else:
             made = KINDS[self.hole.value](1, self.size, torch.Generator().manual_seed(self._seed))
             mask = "".join("01"[int(bit)] for bit in made.flatten() > 0.5)
@@ -117,7 +133,7 @@ class MaskingDemo:
         return _caption(float(self.mask.mean()), self.psnr, self.milliseconds)
 
     def _take(self, name, face):
-        """Show a photograph's face, float (1, 3, size, size)."""
+        """Show a photograph's face, float (1, 3, height, width)."""
         self.faces = torch.cat([self.faces, face])
         self.face.options = [*self.face.options, (name, len(self.faces) - 1)]
         self.face.value = len(self.faces) - 1
@@ -131,9 +147,10 @@ def _canvas_class():
     class MaskCanvas(anywidget.AnyWidget):
         _esm = script("masking")
         _css = (HERE / "masking.css").read_text()
-        size = t.Int(64).tag(sync=True)
+        size = t.Tuple(t.Int(), t.Int(), default_value=(1, 1)).tag(sync=True)   # height and width of the face in pixels
+        large = t.Bool(False).tag(sync=True)  # whether the face is shown larger, see frames.is_large
         image = t.Unicode("").tag(sync=True)  # data URL of the face
-        mask = t.Unicode("").tag(sync=True)   # size*size letters, row by row: 1 = hole, 0 = known
+        mask = t.Unicode("").tag(sync=True)   # height*width letters, row by row: 1 = hole, 0 = known
         colour = t.Unicode("").tag(sync=True)
         demo = t.Unicode("").tag(sync=True)   # key of the stepper to hide once a kernel answers
 
@@ -144,33 +161,42 @@ def _canvas_class():
 
         @t.validate("mask")
         def _whole(self, proposal):
-            mask = proposal["value"]
-            if len(mask) != self.size**2 or set(mask) - set("01"):
-                raise t.TraitError(f"mask must be {self.size**2} letters of 0 (known) and 1 (hole), got {len(mask)}")
+            mask, (height, width) = proposal["value"], self.size
+            if len(mask) != height * width or set(mask) - set("01"):
+                raise t.TraitError(f"mask must be {height * width} letters of 0 (known) and 1 (hole), got {len(mask)}")
             return mask
 
     return MaskCanvas
 
 
-def stepper(method, faces, kinds=tuple(KINDS), seed=0):
+def stepper(method, faces, kinds=None, seed=0):
     """A page element that steps through holes completed beforehand, without a kernel: HTML text, under 300 kB.
 
-    method: has `complete(image, mask)`. faces: float (B, 3, H, W) in [-1, 1], square; as many of the first as fit.
-    kinds: names from masks.KINDS. The pictures are JPEGs inside the text, so colours are near those of the tensors.
+    method: has `complete(image, mask)`. faces: float (B, 3, H, W) in [-1, 1]; as many of the first as fit. kinds: names from
+    masks.KINDS; by default those of STEPPED, or the first FEWER of them for large faces. Of a single face that does not fit
+    with all kinds, the first kinds are shown. The pictures are JPEGs inside the text, so colours are near those of the
+    tensors.
     """
-    frames = as_many_as_fit(faces, lambda number, face: [_frame(method, face, number, kind, seed + number) for kind in kinds])
+    if kinds is None:
+        kinds = STEPPED[:FEWER] if is_large(faces) else STEPPED
+    frames = as_many_as_fit(faces, lambda number, face: _frames(method, face, number, kinds, seed + number))
     parts = [(part, part.capitalize()) for part in ("masked", "completed", "true")]
     return page(frames, [parts], "Faces completed beforehand, one hole after the other", "hole",
-                note("completed", "To draw a hole yourself"))
+                note("completed", "To draw a hole yourself"), is_large(faces))
+
+
+def _frames(method, image, number, kinds, seed):
+    """The steps of one face; the true face is the same in all of them, so it stands in the first alone."""
+    frames = [_frame(method, image, number, kind, seed) for kind in kinds]
+    return [{**frames[0], "true": (f"Face {number} as it is", data_url(image, "JPEG"))}, *frames[1:]]
 
 
 def _frame(method, image, number, kind, seed):
-    mask = KINDS[kind](1, image.shape[-1], torch.Generator().manual_seed(seed))
+    mask = KINDS[kind](1, tuple(image.shape[-2:]), torch.Generator().manual_seed(seed))
     completed, milliseconds = _timed(method, image, mask)
     psnr = float(metrics.psnr(completed, image, mask))
     return {"masked": (f"Face {number} with a violet hole, kind {kind}", data_url(masked(image, mask), "JPEG")),
             "completed": (f"Face {number} with the hole, kind {kind}, completed", data_url(completed, "JPEG")),
-            "true": (f"Face {number} as it is", data_url(image, "JPEG")),
             "kind": kind,
             "text": f"Face {number}, hole: {kind}. " + _caption(float(mask.mean()), psnr, milliseconds)}
 

@@ -14,7 +14,7 @@ import torch
 from facelib import resolution
 from facelib.data.faces import FaceData, to_float, to_uint8
 from facelib.extras import need
-from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, note, page, script
+from facelib.widgets.frames import HERE, as_many_as_fit, data_url, figures, key, note, page, script, size_of
 
 SIZE = 8  # pixels of the painted face
 NOTE = note("painted and enlarged", "To paint one yourself")
@@ -35,7 +35,7 @@ class PixelDemo:
         if n < 1:
             raise ValueError(f"n must be 1 or more answers beside the enlargement, got {n}")
         self.method, self.n = method, n
-        self.faces = _low_of(low)
+        self.faces = _low_of(low, size_of(method) or SIZE * resolution.FACTOR)
         self.low = self.faces[:1]       # (1, 3, 8, 8): what is painted, kept exactly where nobody painted
         self._face, self._before, self._told = 0, [], False
         self._fallback = stepper(method, self.faces, n, seed, spread)
@@ -166,7 +166,8 @@ def _frame(method, low, number, edit, n, seed, spread):
     shown = enlarged if variants is None else torch.cat([enlarged, variants])
     off = resolution.consistency(shown, low.expand(len(shown), -1, -1, -1)).tolist()
     frame = {"low": (f"Face {number} as 8x8 pixels, {edit}", data_url(low)),
-             "enlarged": (f"Face {number}, {edit}, enlarged to 32x32 pixels", data_url(enlarged, "JPEG")),
+             "enlarged": (f"Face {number}, {edit}, enlarged to {enlarged.shape[-1]}x{enlarged.shape[-2]} pixels",
+                          data_url(enlarged, "JPEG")),
              "kind": edit, "text": f"Face {number}, {edit}. {_caption(off, True)}"}
     for i, one in enumerate(shown[1:], 1):
         frame[f"answer{i}"] = (f"Answer {i} of {n} to the same 8x8 pixels", data_url(one[None], "JPEG"))
@@ -192,7 +193,7 @@ EDITS = {
 
 @torch.no_grad()
 def _answers(method, low, n, seed, spread, project):
-    """The method's answer (1, 3, 32, 32), n variants (n, 3, 32, 32) or None where it has none, and the first's ms."""
+    """The method's answer (1, 3, H, W), n variants (n, 3, H, W) or None where it has none, and the first's ms."""
     device = next(method.parameters()).device if isinstance(method, torch.nn.Module) else "cpu"
     start = time.perf_counter()
     found = [method.upscale(low.to(device)).float().cpu()]  # .cpu() waits for the device
@@ -217,10 +218,11 @@ def _grey(off):
     return f"{off:.2f}/255"
 
 
-def _low_of(low):
+def _low_of(low, size):
+    """The 8x8 faces to start from. size: of the rendered faces that are shrunk where low is None, as the method makes them."""
     if low is None:
         from facelib.data import load_faces
-        low = load_faces("synthetic", size=32)
+        low = load_faces("synthetic", size=size)
     if isinstance(low, FaceData):
         low = low.test.tensor(slice(0, 6))
         low = resolution.shrink(low, max(1, low.shape[-1] // SIZE))

@@ -3,6 +3,7 @@
 import html
 import io
 
+from facelib.data.images import pair
 from facelib.extras import need
 from facelib.plots import img
 
@@ -10,14 +11,15 @@ from facelib.plots import img
 class Upload:
     """A button for a photograph. Its face is found and aligned, or the reader says where the eyes are.
 
-    size: side of the aligned face, pixels. take: called with the file's name and the face, float (1, 3, size, size) in
-    [-1, 1]. `button` goes where a widget wants it, and `rest`, the messages and the eyes, below. Photograph and face
-    stay in the memory of the machine whose kernel runs: nothing is written, nothing is sent on. Needs ipywidgets.
+    size: of the aligned face, an int or (height, width) in pixels. take: called with the file's name and the face, float
+    (1, 3, height, width) in [-1, 1]. `button` goes where a widget wants it, and `rest`, the messages and the eyes, below.
+    Photograph and face stay in the memory of the machine whose kernel runs: nothing is written, nothing is sent on. Needs
+    ipywidgets.
     """
 
     def __init__(self, size, take):
         w = need("ipywidgets")
-        self.size, self.take, self.photo = size, take, None
+        self.size, self.take, self.photo = pair(size), take, None
         self.button = w.FileUpload(accept="image/*", multiple=False, description="Your photo")
         self.eyes = w.Text(placeholder="x,y,x,y", description="Eyes", style={"description_width": "auto"})
         self.use_eyes = w.Button(description="Use these eyes")
