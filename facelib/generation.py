@@ -17,8 +17,10 @@ from PIL import Image
 from facelib import metrics
 from facelib.data import load_faces, to_uint8
 from facelib.data.generated import SHEET
+from facelib.data.images import pair
 from facelib.data.synthetic.pack import TILES, to_sheet
 from facelib.evaluate import held_out, save
+from facelib.features import at_size_of
 from facelib.pretrained import hardware, load_pretrained
 from facelib.train import write
 
@@ -32,7 +34,8 @@ SPARE = 4               # samples drawn for each face that is wanted, where they
 def _seen(judge, images):
     """What a judge sees, its features, in faces: a tensor (N, 3, H, W), or a split of a data set -> (N, 128)."""
     part = images.tensor if hasattr(images, "tensor") else images.__getitem__
-    return torch.cat([judge.features(part(slice(i, i + BATCH))) for i in range(0, len(images), BATCH)])
+    batches = (part(slice(i, i + BATCH)) for i in range(0, len(images), BATCH))
+    return torch.cat([judge.features(at_size_of(judge, batch)) for batch in batches])
 
 
 def _sampler(method, name):
@@ -171,12 +174,18 @@ def main(name, method, n, seed, spread, out, faces=None, drop=(), specs=()):
     return out
 
 
-def main_quality(names, data="synthetic", root=None, size=64, seed=0, out=None):
-    """What `facelib evaluate --samples` does: measure, print the figures -> the report, see `quality`."""
+def main_quality(names, data="synthetic", root=None, size=None, seed=0, out=None):
+    """What `facelib evaluate --samples` does: measure, print the figures -> the report, see `quality`.
+
+    size: of the real faces, an int or (height, width) in pixels; by default that of the faces that the methods draw, and
+    of the largest where these differ.
+    """
+    methods = {name: load_pretrained(name) for name in names}
+    height, width = pair(size) if size is not None else max(pair(method.cfg.size) for method in methods.values())
+    size = height if height == width else (height, width)
     command = ["facelib", "evaluate", "--samples", *names, "--data", data]
     command += [] if root is None else ["--root", Path(root).name]      # found by its name in FACELIB_DATA anywhere
-    command += ["--size", str(size), "--seed", str(seed)]
-    methods = {name: load_pretrained(name) for name in names}
+    command += ["--size", *map(str, [height] if height == width else [height, width]), "--seed", str(seed)]
     report = quality(methods, load_faces(data, root=root, size=size), seed, out=out, command=shlex.join(command))
     keys = ("fd_attr", "kd_attr", "fd_attr_train", "kd_attr_train")
     print(f"{report['data']}: as many samples as held-out test faces, {report['test_faces']:,}")

@@ -1,6 +1,7 @@
 """Faces of nobody: drawn, measured as a set, screened one by one, written as a sheet, and the sheet that ships."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from facelib import cli, generation, load_faces, load_pretrained, pretrained, weights
 from facelib.data import FaceData, Split, generated, to_float, to_uint8
+from facelib.data.synthetic import pack
 from facelib.evaluate.report import card_figures
 
 needs_sheet = pytest.mark.skipif(not (generated.FOLDER / "faces.jpg").exists(), reason="no sheet of generated faces yet")
@@ -85,6 +87,21 @@ def test_a_report_of_samples_goes_into_a_card(faces, tmp_path, monkeypatch, caps
     assert card_figures(report, "painter")["samples"]["fd_attr"] == report["rows"][0]["fd_attr"]
 
 
+@pytest.mark.parametrize("given, taken, said", [(None, 48, "48"), (32, 32, "32"), ((40, 32), (40, 32), "40 32")])
+def test_real_faces_come_at_the_size_of_the_samples(faces, monkeypatch, given, taken, said):
+    class Sized(Painter):
+        def __init__(self, size):
+            super().__init__()
+            self.cfg = SimpleNamespace(size=size)
+
+    asked = []
+    methods = {"small": Sized((24, 32)), "large": Sized(48)}
+    monkeypatch.setattr(generation, "load_pretrained", lambda name: methods.get(name) or Judge())
+    monkeypatch.setattr(generation, "load_faces", lambda *a, size, **k: asked.append(size) or faces)
+    report = generation.main_quality(["small", "large"], size=given)
+    assert asked == [taken] and report["command"].endswith(f"--size {said} --seed 0")
+
+
 # -- screened one by one -----------------------------------------------------------------------------------------------
 
 def test_nearest_is_the_cosine_distance_to_the_nearest():
@@ -146,6 +163,13 @@ def test_a_sheet_comes_back_as_faces(faces, tmp_path):
         generated.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="no generated faces in .*; make them with: facelib generate"):
         generated.load(tmp_path / "none")
+
+
+def test_a_sheet_has_the_size_that_its_faces_were_drawn_at(tmp_path):
+    generation.main("painter", Painter(size=32), 16, 0, 1.0, tmp_path / "faces.jpg")
+    assert generated.load(tmp_path).size == (32, 32)
+    oblong = np.random.default_rng(0).integers(0, 256, (32, 3, 24, 16), np.uint8)
+    assert np.array_equal(pack.from_sheet(pack.to_sheet(oblong), 24), oblong)
 
 
 def test_a_folder_gets_one_picture_for_each_face(tmp_path):
