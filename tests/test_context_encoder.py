@@ -12,7 +12,7 @@ from facelib import masks
 from facelib.data import FaceData, Split
 from facelib.methods.context_encoder import ContextEncoder, ContextNetwork, Discriminator
 
-SEED, BOOK, SMOKE = (ContextEncoder.presets[name] for name in ("seed", "book", "smoke"))
+SEED, BOOK, TODAY, SMOKE = (ContextEncoder.presets[name] for name in ("seed", "book", "today", "smoke"))
 
 
 def batch(n=4, cfg=SMOKE, seed=0):
@@ -46,6 +46,16 @@ def test_the_published_configuration():
 def test_what_is_published_is_small():
     method = on_paper(ContextEncoder, BOOK)
     assert 2 * sum(p.numel() for p in method.G_ema.parameters()) < 1.6e6                  # bytes as float16
+
+
+def test_faces_of_128_pixels_are_squeezed_just_as_far():
+    """One convolution more than at 64 pixels: the channel-wise layer still joins 4x4 places, and the hole's content is 64x64."""
+    network, image = on_paper(ContextNetwork, TODAY), torch.empty(2, 3, TODAY.size, TODAY.size, device="meta")
+    assert TODAY.size == 128 and network(image).shape == image.shape
+    assert network.encoder(image).shape[2:] == (4, 4) == network.channelwise.kernel_size
+    assert len(network.encoder) == len(on_paper(ContextNetwork, BOOK).encoder) + 1
+    assert 1.5e6 < sum(p.numel() for p in network.parameters()) < 2.5e6
+    assert on_paper(Discriminator, TODAY)(torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 1)
 
 
 def test_channelwise_connects_every_place_of_a_map_with_every_other_of_the_same_map():

@@ -92,6 +92,8 @@ class ContextEncoder(Method):
         "seed": ContextEncoderConfig(),
         "book": ContextEncoderConfig(size=64, width=22, d_width=16, batch_norm=False, spectral_norm=True, steps=2400,
                                      batch_size=32, lr=1e-3, d_lr=5e-4),
+        "today": ContextEncoderConfig(size=128, width=24, d_width=16, batch_norm=False, spectral_norm=True, steps=40_000,
+                                      batch_size=32, lr=1e-3, d_lr=5e-4),
         "smoke": ContextEncoderConfig(size=32, width=8, d_width=8, batch_norm=False, spectral_norm=True, steps=24,
                                       batch_size=8, d_lr=1e-3, ema_decay=0.9),
     }
