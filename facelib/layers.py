@@ -98,7 +98,8 @@ class Generator(nn.Module):
 def downs(width, size=64, kernel=4, norm=False, spectral=False):
     """Convolutions of stride 2, from (B, 3, size, size) to (B, 8 width, 4, 4): the trunk of discriminators and encoders.
 
-    The first layer has no batch norm, as the DCGAN guidelines say (Radford et al. 2016, section 3).
+    size: pixels, a power of two times 4; one layer more for each doubling. The first layer has no batch norm, as the DCGAN
+    guidelines say (Radford et al. 2016, section 3).
     """
     layers = (size // 4).bit_length() - 1
     widths = [3, *(min(width << i, 8 * width) for i in range(layers))]
@@ -108,7 +109,10 @@ def downs(width, size=64, kernel=4, norm=False, spectral=False):
 
 
 class Encoder(nn.Module):
-    """Images (B, 3, size, size) -> mean and log-variance of their latents, (B, z_dim) each: the encoder of a VAE."""
+    """Images (B, 3, size, size) -> mean and log-variance of their latents, (B, z_dim) each: the encoder of a VAE.
+
+    size: as for `downs`.
+    """
 
     def __init__(self, z_dim, width, size=64, norm=False):
         super().__init__()
