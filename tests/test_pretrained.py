@@ -315,4 +315,4 @@ def test_shipped_weights_load_and_have_whole_cards(name):
 
 
 def test_all_weights_stay_small():
-    assert sum(path.stat().st_size for path in weights.FOLDER.glob("*.safetensors")) < 32 * 2**20
+    assert sum(path.stat().st_size for path in weights.FOLDER.glob("*.safetensors")) < 64 * 2**20

@@ -6,7 +6,7 @@ from facelib.data.specs import load_data
 
 
 def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: tuple[str, ...] = ("synthetic",), root: str | None = None,
-             size: int = 64, holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0, out: Path | None = None,
+             size: int | None = None, holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0, out: Path | None = None,
              samples: tuple[str, ...] = (), upscale: tuple[str, ...] = (), recover: str | None = None,
              edits: str | None = None, people: tuple[str, ...] = ()):
     """Measure methods on held-out faces: one table.
@@ -16,7 +16,7 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: tuple[str, ...] 
             (blended), or all. The first is the one that the others are compared with.
         data: synthetic, celeba, folder or digits; for completion also several, as in: celeba:celeba160 celeba:lfw160.
         root: the folder of the data, or its name in FACELIB_DATA.
-        size: side of the faces in pixels.
+        size: side of the faces in pixels, by default what the first method was trained for.
         holes: kinds of holes: centre, random (a rectangle), glcic, half, pattern, pixels, free (strokes).
         n: how many test faces; by default all under the centre hole, 128 under the others.
         seed: of the holes.

@@ -21,7 +21,7 @@ import facelib
 from facelib import blending, masks, metrics, recognition, weights
 from facelib.data import load_faces
 from facelib.data.specs import load_data
-from facelib.evaluate.entry import Blended, entrants
+from facelib.evaluate.entry import Blended, entrants, own_size
 from facelib.evaluate.report import save, table
 from facelib.features import KNOWN, at_size_of
 from facelib.pretrained import hardware, load_pretrained
@@ -188,11 +188,13 @@ def network_of(method):
     return method
 
 
-def main(methods=("glcic_64",), data=("synthetic",), root=None, size=64, holes=("center",), n=None, seed=0, out=None):
+def main(methods=("glcic_64",), data=("synthetic",), root=None, size=None, holes=("center",), n=None, seed=0, out=None):
     """What `facelib evaluate` does: load the faces, evaluate, print the table -> the report, see `evaluate`.
 
-    data: one spec or several, see `facelib.data.specs.parse_data`; several are joined.
+    data: one spec or several, see `facelib.data.specs.parse_data`; several are joined. size: of the faces in pixels, by
+    default the longer side of what the first method was trained for.
     """
+    size = own_size(methods[0]) if size is None else size
     command = ["facelib", "evaluate", "--methods", *methods, "--data", *([data] if isinstance(data, str) else data)]
     if root is not None:
         command += ["--root", Path(root).name]  # found by its name in FACELIB_DATA on any machine

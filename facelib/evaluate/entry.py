@@ -90,6 +90,14 @@ def entrants(names, faces, device="cpu"):
     return found
 
 
+def own_size(name):
+    """The longer side in pixels of the faces that a method was trained for; `load_faces`'s default for what has no size."""
+    base = name.partition("+")[0]
+    if base not in weights.names() or "size" not in weights.card(base)["config"]:
+        return 64
+    return max(pair(weights.card(base)["config"]["size"]))
+
+
 def _everybody(faces):
     """The names that "all" stands for: networks for faces of this size, YARDSTICK's first, then what learns nothing."""
     height, width = faces.size
