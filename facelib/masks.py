@@ -4,6 +4,7 @@ Samplers take `(n, size, generator)`: how many, the side in pixels (or `(height,
 so that the same seed cuts the same holes on every device. `make(kind, n, size, seed)` is the short way.
 """
 
+import functools
 import math
 
 import torch
@@ -173,7 +174,8 @@ def from_picture(picture, size):
 
 
 KINDS = {"center": center, "rectangle": rectangle, "glcic": glcic, "half": half, "pattern": pattern, "pixels": pixels,
-         "strokes": strokes, "face_part": face_part, "border": border, "mixed": mixed}
+         "strokes": strokes, "face_part": face_part, "border": border, "mixed": mixed,
+         **{part.replace(" ", "_"): functools.partial(face_part, parts=part) for part in PARTS}}
 
 
 def make(kind, n, size, seed=0):

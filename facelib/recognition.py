@@ -1,8 +1,8 @@
 """A face-recognition network as a judge: are two pictures of the same person?
 
-The network is dlib's (King 2017; a ResNet-29 that was trained on about three million faces, licence CC0), so it has seen
-neither our networks nor our training split, and it sees more than 64 pixels. Its package `face-recognition-models` is only
-looked for, never imported: importing it asks for a module that new versions of setuptools no longer have.
+The network is dlib's (King 2009; a ResNet-29 of 2017, trained on about three million faces, licence CC0). It has never served
+as a loss here, and it sees more than 64 pixels. Its package `face-recognition-models` is only looked for, never imported:
+importing it asks for a module that new versions of setuptools no longer have.
 """
 
 import functools

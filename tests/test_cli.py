@@ -489,7 +489,7 @@ def test_evaluate_and_study_pass_on_what_was_asked(monkeypatch, capsys):
     assert cli.main(["evaluate", "--methods", "glcic,mine", "--data", "celeba", "--root", "celeba160", "--holes", "centre",
                      "half", "--n", "9"]) == 0
     assert cli.main(["study", "glcic", "--quick"]) == 0
-    assert asked[0] == (["glcic", "mine"], "celeba", "celeba160", None, ["centre", "half"], 9, 0, None)
+    assert asked[0] == (["glcic", "mine"], "celeba", "celeba160", None, ["centre", "half"], 9, 0, None, None)
     assert asked[1] == ("glcic", {"out": None, "runs": None, "quick": True})
     assert cli.main(["evaluate", "--upscale", "nearest", "all", "--n", "9", "--out", "r.json"]) == 0
     assert asked[2] == (["nearest", "all"], "synthetic", None, 9, 0, Path("r.json"))

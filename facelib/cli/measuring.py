@@ -6,9 +6,10 @@ from facelib.data.specs import load_data
 
 
 def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: tuple[str, ...] = ("synthetic",), root: str | None = None,
-             size: int | None = None, holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0, out: Path | None = None,
-             samples: tuple[str, ...] = (), upscale: tuple[str, ...] = (), recover: str | None = None,
-             edits: str | None = None, people: tuple[str, ...] = ()):
+             size: int | None = None, holes: tuple[str, ...] = ("centre",), n: int | None = None, seed: int = 0,
+             out: Path | None = None, samples: tuple[str, ...] = (), upscale: tuple[str, ...] = (),
+             recover: str | None = None, edits: str | None = None, people: tuple[str, ...] = (),
+             photographs: Path | None = None, sheets: Path | None = None):
     """Measure methods on held-out faces: one table.
 
     Args:
@@ -17,7 +18,8 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: tuple[str, ...] 
         data: synthetic, celeba, folder or digits; for completion also several, as in: celeba:celeba160 celeba:lfw160.
         root: the folder of the data, or its name in FACELIB_DATA.
         size: side of the faces in pixels, by default what the first method was trained for.
-        holes: kinds of holes: centre, random (a rectangle), glcic, half, pattern, pixels, free (strokes).
+        holes: kinds of holes: centre, random (a rectangle), glcic, half, pattern, pixels, free (strokes), border, face_part
+            (a part of the face, drawn), both_eyes, left_eye, right_eye, nose, mouth, mixed (of every kind).
         n: how many test faces; by default all under the centre hole, 128 under the others.
         seed: of the holes.
         out: a .json file for the report; the table goes beside it as .md. Rows that are there and still true are kept.
@@ -26,13 +28,17 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: tuple[str, ...] 
             any of them with +back_projection, or all.
         recover: instead: a predictor's weights: how well the latents of a face are found, by every route.
         edits: instead: a predictor's weights: what an edit changes, and what it should have left alone.
+        photographs: instead: a folder of photographs, completed as facelib complete does, under holes over parts of their
+            faces (both_eyes, left_eye, right_eye, nose, mouth, half; all of them unless --holes names some).
+        sheets: a folder for pictures of what was completed, to be looked at.
         people: instead: methods that complete or enlarge: for whom they err, and which attributes they change.
     """
     from facelib import evaluate as benchmark
     from facelib import generation
 
     listed = lambda words: [part for word in words for part in word.split(",") if part]
-    reports = {"--samples": samples, "--upscale": upscale, "--recover": recover, "--edits": edits, "--people": people}
+    reports = {"--samples": samples, "--upscale": upscale, "--recover": recover, "--edits": edits, "--people": people,
+               "--photographs": photographs}
     asked = [option for option, value in reports.items() if value]
     data = listed(data)
     if asked and len(data) > 1:
@@ -40,7 +46,12 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: tuple[str, ...] 
     data = data if len(data) > 1 else data[0]
     if len(asked) > 1:
         raise ValueError(f"{' and '.join(asked)} are separate reports; ask for one at a time")
-    if samples:
+    if photographs:
+        from facelib.evaluate import photographs as by_photograph
+
+        chosen = listed(holes)
+        by_photograph.main(listed(methods), photographs, () if chosen == ["centre"] else chosen, n, out, sheets)
+    elif samples:
         generation.main_quality(samples, data, root, size, seed, out)
     elif upscale:
         from facelib.evaluate import upscaling
@@ -59,7 +70,7 @@ def evaluate(*, methods: tuple[str, ...] = ("glcic_64",), data: tuple[str, ...] 
 
         by_people.main(listed(people), data, root, n, seed, out)
     else:
-        benchmark.main(listed(methods), data, root, size, listed(holes), n, seed, out)
+        benchmark.main(listed(methods), data, root, size, listed(holes), n, seed, out, sheets)
 
 
 def generate(name: str, /, *, n: int = 16, seed: int = 0, spread: float = 1.0, out: Path = Path("generated"),

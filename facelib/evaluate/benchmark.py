@@ -22,7 +22,7 @@ from facelib import blending, masks, metrics, recognition, weights
 from facelib.data import load_faces
 from facelib.data.specs import load_data
 from facelib.evaluate.entry import Blended, entrants, own_size
-from facelib.evaluate.report import save, table
+from facelib.evaluate.report import face_sheet, save, table
 from facelib.features import KNOWN, at_size_of
 from facelib.pretrained import hardware, load_pretrained
 
@@ -31,6 +31,7 @@ JUDGES = ("judge_attr", "judge_identity")
 SPOKEN = {"centre": "center", "random": "rectangle", "free": "strokes"}  # holes as the sources call them
 FEW = 128          # faces under every hole but the centred one: a search over latents takes its time
 BATCH = 64         # faces completed and judged at a time
+SHOWN = 100        # completions on a sheet
 SLICE = 16         # faces whose figures a report holds one by one
 REFERENCE = 4096   # train faces at most that stand for real faces in FD-attr and KD-attr
 RESAMPLES = 2000   # bootstrap samples of the faces
@@ -72,7 +73,7 @@ class Scene:
 
 
 def evaluate(names=("glcic_64",), faces=None, holes=("center",), n=None, seed=0, out=None, command=None, device=None,
-             quiet=False):
+             quiet=False, sheets=None):
     """Complete the held-out test faces with every method under every kind of hole, and measure -> the report, a dict.
 
     names: see `entrants`, or a dict of name -> anything with the verb `complete(image, mask)`. The first is the yardstick:
@@ -82,7 +83,8 @@ def evaluate(names=("glcic_64",), faces=None, holes=("center",), n=None, seed=0,
     out: a .json file for the report; the table goes beside it as .md. It is written after every row, each time whole.
     Rows that an earlier report there has of the same faces, holes, judges and weights stay where the first SLICE faces
     still come out alike: after an interruption, or with one method more, the same call only does the rest. command: how
-    to make this report again, kept in it. device: default the GPU if any.
+    to make this report again, kept in it. device: default the GPU if any. sheets: a folder for a picture of the first SHOWN
+    completions of each row that is measured.
 
     The report's "rows" hold, for each method and hole: faces, how many; psnr, ssim, ms_ssim, l1, each also as *_hole,
     identity and attributes as {"mean", "low", "high"} over the faces, with a bootstrap 95 % interval; sharpness, the median
@@ -164,6 +166,8 @@ def evaluate(names=("glcic_64",), faces=None, holes=("center",), n=None, seed=0,
                 start = now()
                 completed = blending.poisson(stage.truth, completed, stage.mask)
                 seconds += now() - start
+            if sheets is not None:
+                face_sheet(completed[:SHOWN], Path(sheets) / f"{Path(name).name}-{kind}.png")
             row, values = measure(completed, stage, judges, device)
             yardstick = yardstick or values
             each, ratio = seconds / len(completed), 1.0
@@ -188,7 +192,8 @@ def network_of(method):
     return method
 
 
-def main(methods=("glcic_64",), data=("synthetic",), root=None, size=None, holes=("center",), n=None, seed=0, out=None):
+def main(methods=("glcic_64",), data=("synthetic",), root=None, size=None, holes=("center",), n=None, seed=0, out=None,
+         sheets=None):
     """What `facelib evaluate` does: load the faces, evaluate, print the table -> the report, see `evaluate`.
 
     data: one spec or several, see `facelib.data.specs.parse_data`; several are joined. size: of the faces in pixels, by
@@ -200,7 +205,7 @@ def main(methods=("glcic_64",), data=("synthetic",), root=None, size=None, holes
         command += ["--root", Path(root).name]  # found by its name in FACELIB_DATA on any machine
     command += ["--size", str(size), "--holes", *holes, "--seed", str(seed)]
     command += [] if n is None else ["--n", str(n)]
-    report = evaluate(methods, load_data(data, size, root), holes, n, seed, out, shlex.join(command))
+    report = evaluate(methods, load_data(data, size, root), holes, n, seed, out, shlex.join(command), sheets=sheets)
     print(table(report))
     return report
 

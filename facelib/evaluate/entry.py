@@ -1,7 +1,9 @@
 """Who takes part in the benchmark: published networks, classical methods, the mean face; each with the verb `complete`."""
 
+import json
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ import torch.nn.functional as F
 from facelib import blending, classical, masks, weights
 from facelib.data import to_float
 from facelib.data.images import pair
-from facelib.pretrained import load_pretrained
+from facelib.pretrained import load_pretrained, load_run
 
 YARDSTICK = "glcic"         # this method comes first: paired differences and times are told against it
 BLENDED = ("dcgan",)        # take part with blending too: semantic inpainting ends with it (Yeh et al. 2017, section 3.4)
@@ -93,9 +95,17 @@ def entrants(names, faces, device="cpu"):
 def own_size(name):
     """The longer side in pixels of the faces that a method was trained for; `load_faces`'s default for what has no size."""
     base = name.partition("+")[0]
-    if base not in weights.names() or "size" not in weights.card(base)["config"]:
-        return 64
-    return max(pair(weights.card(base)["config"]["size"]))
+    if _is_run(base):
+        config = json.loads((Path(base) / "config.json").read_text())["config"]
+    else:
+        config = weights.card(base)["config"] if base in weights.names() else {}
+    size = config.get("size", 64)
+    return size if isinstance(size, int) else max(size)
+
+
+def _is_run(name):
+    """Whether a name stands for a run folder; published weights come first."""
+    return name not in weights.names() and (Path(name) / "config.json").is_file()
 
 
 def _everybody(faces):
@@ -129,9 +139,11 @@ def _entrant(name, faces, device, found):
     if name in classical.METHODS:
         function = classical.METHODS[name]
         return Function(partial(function, database=faces.train.images) if name == "nearest_face" else function)
+    if _is_run(name):
+        return load_run(name, device)
     if name not in weights.names():
         raise ValueError(f"no method is called {name!r}; there are: all, {', '.join(weights.names())}, "
-                         f"{', '.join(classical.METHODS)}, mean_face, and each with +poisson")
+                         f"{', '.join(classical.METHODS)}, mean_face, each with +poisson, and run folders")
     return load_pretrained(name, device)
 
 

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
 
+from facelib.data import to_uint8
 from facelib.train import write
 
 COLUMNS = (("PSNR dB", "psnr", 2), ("hole", "psnr_hole", 2), ("SSIM", "ssim", 3), ("hole", "ssim_hole", 3),
@@ -30,6 +33,15 @@ def save(report, path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, (json.dumps(plain(report), indent=1, allow_nan=False) + "\n").encode())
+
+
+def face_sheet(faces, path, columns=10):
+    """Faces (N, 3, H, W) in [-1, 1] as a sheet, PNG."""
+    rows = -(-len(faces) // columns)
+    padded = torch.cat([faces, faces.new_full((rows * columns - len(faces), *faces.shape[1:]), -1)])
+    picture = to_uint8(padded).unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture.numpy()).save(path)
 
 
 def table(report):

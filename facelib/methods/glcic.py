@@ -179,6 +179,7 @@ class GLCIC(Method):
 
     @property
     def training_size(self):
+        """(height, width) in pixels of the faces that it is trained on: those of cfg.size and the margin around them."""
         height, width = pair(self.cfg.size)
         return height + self.cfg.margin, width + self.cfg.margin
 
