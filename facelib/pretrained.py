@@ -17,6 +17,8 @@ from facelib.train import load_checkpoint
 
 LICENCES = {
     "celeba": "derived from CelebA: non-commercial research and education only, see facelib/weights/LICENSE",
+    "lfw": "derived from CelebA and Labeled Faces in the Wild: non-commercial research and education only, see "
+           "facelib/weights/LICENSE",
     "synthetic": "CC BY 4.0",
 }
 OFFICIAL_TEST = ("celeba160 comes from CelebA's official test partition, so these weights may not be scored on that "
@@ -192,7 +194,7 @@ def hardware(device=None):
 
 def _licence(data):
     if "celeba" in data.lower():
-        return LICENCES["celeba"]
+        return LICENCES["lfw" if "lfw" in data.lower() else "celeba"]
     if set(data.split("+")) == {"synthetic"}:
         return LICENCES["synthetic"]
     raise ValueError(f"no licence is known for weights trained on {data!r}; say it with licence=")

@@ -106,6 +106,8 @@ def test_the_licence_follows_from_the_data_or_is_said(runs, shelf):
     assert (weights.card("mine")["licence"], weights.card("mine")["split"]) == ("all rights reserved", "all")
     publish(runs / "glcic", "mine", data="synthetic+celeba64@aligned")             # one part of CelebA is enough
     assert "non-commercial" in weights.card("mine")["licence"] and "note" not in weights.card("mine")
+    publish(runs / "glcic", "mine", data="celeba160+celeba:lfw160")
+    assert "Labeled Faces in the Wild: non-commercial" in weights.card("mine")["licence"]
 
 
 def test_unknown_and_damaged_weights_are_refused(runs, shelf):
