@@ -11,6 +11,7 @@ from facelib import masks
 from facelib.extras import need
 
 NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))  # above, below, left, right, as (row, column) steps
+DIRECT = 20_000  # hole pixels: up to here a factorisation takes a fraction of a second; its cost grows faster than the hole
 
 
 def _check(image, completed, mask):
@@ -53,48 +54,86 @@ def poisson(image, completed, mask):
     |N_p| f_p - sum(f_q, q in hole) = sum(image_q, q known) + sum(v_pq), v_pq = completed_p - completed_q in the hole.
     Across the seam a composited completion shows nothing but the seam itself, so there v_pq is the mean of the
     completion's gradient just inside and the image's just outside: a good completion is left almost as it is.
-    At the picture's border there is no neighbour and so no condition (Neumann): holes may touch it. One sparse
-    factorisation for each different hole, shared by its faces and channels. A hole that is the whole picture has no
-    known colour to take: its completion comes back as it is.
+    At the picture's border there is no neighbour and so no condition (Neumann): holes may touch it. A hole that is the
+    whole picture has no known colour to take: its completion comes back as it is.
+
+    One sparse factorisation for each different hole is shared by its faces and channels. In a hole of more than DIRECT
+    pixels, conjugate gradients solve the same equations. What blending adds is smooth away from the seam, so a coarse
+    solution over square blocks of pixels leads them (the piecewise constant functions of Nicolaides 1987).
 
     image, completed: float (B, 3, H, W) in [-1, 1]; mask: float (B, 1, H, W), 1 = hole. Returns (B, 3, H, W) in
     [-1, 1], without gradient, known pixels bit-identical to `image`. Raises ValueError for other shapes and ranges,
     ImportError without scipy.
     """
     _check(image, completed, mask)
+    return _by_hole(image, completed, mask, _blend)
+
+
+def _blend(known, inside, hole):
+    """`poisson` for faces that share a hole: arguments and result as `_by_hole` has them."""
+    linalg = need("scipy.sparse.linalg")
+    rows, columns = (np.flatnonzero(hole.any(axis)) for axis in (1, 0))
+    box = slice(max(rows[0] - 2, 0), rows[-1] + 3), slice(max(columns[0] - 2, 0), columns[-1] + 3)  # no equation looks further
+    matrix, wanted = _equations(known[:, *box], inside[:, *box], hole[box])
+    if len(wanted) <= DIRECT:
+        colours = _factors(matrix).solve(wanted)
+    else:
+        colours = inside[:, hole].transpose(1, 0, 2).reshape(len(wanted), -1)
+        lead, enough = _coarse(matrix, hole[box]), 3e-5 * np.sqrt(len(wanted))            # within half a grey level
+        for i, column in enumerate(wanted.T):
+            colours[:, i], _ = linalg.cg(matrix, column, x0=colours[:, i], rtol=0, atol=enough, M=lead)
+    inside[:, hole] = colours.reshape(len(wanted), len(known), 3).transpose(1, 0, 2)
+    return inside
+
+
+def _factors(matrix):
+    """The sparse factorisation of a symmetric matrix, with its `solve`."""
+    return need("scipy.sparse.linalg").splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+
+
+def _coarse(matrix, hole):
+    """A rough inverse of the equations: what they ask for on average over blocks, solved, plus each pixel by itself."""
     sparse, linalg = need("scipy.sparse"), need("scipy.sparse.linalg")
+    rows, columns = np.nonzero(hole)
+    side = int(np.ceil(np.sqrt(len(rows) / DIRECT)))                                      # of a block, in pixels
+    _, block = np.unique(rows // side * hole.shape[1] + columns // side, return_inverse=True)
+    member = sparse.csr_array((np.ones(len(rows)), (np.arange(len(rows)), block)))         # (pixels, blocks)
+    blocks, alone = _factors((member.T @ matrix @ member).tocsc()), matrix.diagonal()
 
-    def blend(known, inside, hole):
-        number = np.full((*hole.shape, 1), -1)                 # known pixels have no number
-        number[hole, 0] = np.arange(hole.sum())                # unknowns are numbered along the rows
+    def lead(rest):
+        return rest / alone + member @ blocks.solve(member.T @ rest)
 
-        def numbers(row, column):                              # of the hole pixels' neighbours; -2 off the picture
-            return _beside(number, row, column, fill=-2)[hole, 0]
+    return linalg.LinearOperator(matrix.shape, lead)
 
-        def drop(values, start, end):                          # value at one neighbour minus value at another
-            return (_beside(values, *start, fill=0) - _beside(values, *end, fill=0))[:, hole]
 
-        degree = np.zeros(hole.sum())
-        wanted = np.zeros((len(known), hole.sum(), 3))         # the right-hand side, (n, unknowns, 3)
-        links = []
-        for row, column in NEIGHBOURS:
-            ahead = numbers(row, column)
-            degree += ahead > -2
-            links.append(np.stack([np.arange(len(degree)), ahead])[:, ahead >= 0])
-            wanted += drop(inside, (0, 0), (row, column)) * (ahead >= 0)[:, None]
-            wanted += _beside(known, row, column, fill=0)[:, hole]  # 0 in the hole and off the picture already
-            across = drop(inside, (-row, -column), (0, 0)) * (numbers(-row, -column) >= 0)[:, None]
-            across += drop(known, (row, column), (2 * row, 2 * column)) * (numbers(2 * row, 2 * column) == -1)[:, None]
-            wanted += across / 2 * (ahead == -1)[:, None]
-        links = np.concatenate(links, 1)
-        joined = sparse.csc_array((np.ones(links.shape[1]), tuple(links)), shape=(len(degree), len(degree)))
-        factors = linalg.splu((sparse.diags_array(degree) - joined).tocsc(), permc_spec="MMD_AT_PLUS_A",
-                              options={"SymmetricMode": True})
-        colours = factors.solve(wanted.transpose(1, 0, 2).reshape(len(degree), -1))
-        inside[:, hole] = colours.reshape(len(degree), len(known), 3).transpose(1, 0, 2)
-        return inside
+def _equations(known, inside, hole):
+    """The equations of `poisson`: a sparse matrix (n, n) for the n hole pixels, and what it must give, (n, 3 faces)."""
+    sparse = need("scipy.sparse")
+    number = np.full((*hole.shape, 1), -1)                 # known pixels have no number
+    number[hole, 0] = np.arange(hole.sum())                # unknowns are numbered along the rows
 
-    return _by_hole(image, completed, mask, blend)
+    def numbers(row, column):                              # of the hole pixels' neighbours; -2 off the picture
+        return _beside(number, row, column, fill=-2)[hole, 0]
+
+    def drop(values, start, end):                          # value at one neighbour minus value at another
+        return (_beside(values, *start, fill=0) - _beside(values, *end, fill=0))[:, hole]
+
+    degree = np.zeros(hole.sum())
+    wanted = np.zeros((len(known), hole.sum(), 3))
+    links = []
+    for row, column in NEIGHBOURS:
+        ahead = numbers(row, column)
+        degree += ahead > -2
+        links.append(np.stack([np.arange(len(degree)), ahead])[:, ahead >= 0])
+        wanted += drop(inside, (0, 0), (row, column)) * (ahead >= 0)[:, None]
+        wanted += _beside(known, row, column, fill=0)[:, hole]  # 0 in the hole and off the picture already
+        across = drop(inside, (-row, -column), (0, 0)) * (numbers(-row, -column) >= 0)[:, None]
+        across += drop(known, (row, column), (2 * row, 2 * column)) * (numbers(2 * row, 2 * column) == -1)[:, None]
+        wanted += across / 2 * (ahead == -1)[:, None]
+    links = np.concatenate(links, 1)
+    joined = sparse.csc_array((np.ones(links.shape[1]), tuple(links)), shape=(len(degree), len(degree)))
+    matrix = (sparse.diags_array(degree) - joined).tocsc()
+    return matrix, wanted.transpose(1, 0, 2).reshape(len(degree), -1)
 
 
 def fast_marching(image, completed, mask, band=8):

@@ -11,7 +11,7 @@ data = pytest.importorskip("skimage.data")
 from facelib.data import align as room  # noqa: E402
 from facelib.data import load_faces  # noqa: E402
 from facelib.data.align import NoFaceError, align, align_folder, find_faces, read_landmarks, similarity  # noqa: E402
-from facelib.data.images import DecodeError  # noqa: E402
+from facelib.data.images import DecodeError, cut  # noqa: E402
 
 EYES = (203.5, 101.0, 247.5, 103.0)  # her pupils, read off the photograph
 
@@ -112,6 +112,60 @@ def test_beyond_the_photograph_its_edge_is_repeated():
     assert (np.asarray(align(flat, eyes=(5, 5, 40, 5)).crop) == 90).all()
 
 
+def test_a_small_face_is_found_by_a_second_search(photo, monkeypatch):
+    canvas = Image.new("RGB", (3000, 2000), (120, 130, 140))
+    canvas.paste(Image.fromarray(photo).resize((360, 360), Image.Resampling.BICUBIC), (1900, 1200))
+    x, y, w, h = find_faces(canvas)[0]
+    assert np.hypot(x + w / 2 - 1900 - 0.7 * 226, y + h / 2 - 1200 - 0.7 * 115) < 10 and 60 < w < 80
+    monkeypatch.setattr(room, "SEARCHES", room.SEARCHES[:1])
+    assert find_faces(canvas) == []
+
+
+def test_the_face_near_a_point_comes_first(photo):
+    face = Image.fromarray(photo).crop((100, 0, 360, 260))
+    canvas = Image.new("RGB", (900, 520), (120, 130, 140))
+    canvas.paste(face.resize((520, 520)), (0, 0))
+    canvas.paste(face, (600, 200))
+    assert find_faces(canvas)[0][2] > 150                                   # the largest
+    assert find_faces(canvas, near=(730, 300))[0][0] > 600
+    assert align(canvas, near=(730, 300)).eyes[0] > 600 > align(canvas, near=(250, 230)).eyes[0]
+
+
+# Oblong crops
+
+@pytest.mark.parametrize("size", [(100, 64), (64, 100)])
+def test_an_oblong_crop_is_the_middle_of_the_square_one(photo, size):
+    height, width = size
+    oblong, square = align(photo, size, eyes=EYES), align(photo, 100, eyes=EYES)
+    top, left = (100 - height) // 2, (100 - width) // 2
+    middle = np.asarray(square.crop, int)[top:top + height, left:left + width]
+    assert oblong.crop.size == (width, height) and oblong.tensor().shape == (1, 3, height, width)
+    assert np.abs(np.asarray(oblong.crop, int) - middle).max() <= 6         # OpenCV rounds places to 1/32 of a pixel
+    assert np.allclose(oblong.matrix, square.matrix - [[0, 0, left], [0, 0, top]])
+    assert np.abs(np.asarray(oblong.crop, int) - cut(square.crop, size).transpose(1, 2, 0)).max() <= 6   # as load_faces does
+    assert np.allclose(mapped(oblong.matrix, *oblong.corners()), [(-0.5, -0.5), (width - 0.5, -0.5),
+                                                                  (width - 0.5, height - 0.5), (-0.5, height - 0.5)])
+
+
+def test_an_oblong_crop_goes_back_where_it_was(photo):
+    mask = np.zeros(photo.shape[:2], bool)
+    mask[110:150, 200:245] = True
+    face = align(photo, (240, 180), eyes=EYES)
+    assert face.hole(mask).shape == (1, 1, 240, 180)
+    assert abs(face.hole(mask).sum().item() / (mask.sum() * face.scale ** 2) - 1) < 0.1
+    back = np.asarray(face.paste_back(face.crop, mask), int)
+    assert (back[~mask] == photo[~mask]).all() and np.abs(back - photo)[mask].mean() < 3
+    over_the_crop = np.zeros((240, 180))
+    over_the_crop[60:120, 30:90] = 1
+    changed = (np.asarray(face.paste_back(np.zeros((240, 180, 3), np.uint8), over_the_crop)) != photo).any(-1)
+    assert abs(changed.sum() * face.scale ** 2 / 3600 - 1) < 0.1
+    with pytest.raises(ValueError, match="the crop must be 180x240 pixels in RGB"):
+        face.paste_back(np.zeros((180, 240, 3), np.uint8))
+    part = np.s_[50:200, 120:300]
+    assert np.array_equal(face.inside()[part], face.inside((slice(50, 200), slice(120, 300))))
+    assert np.abs(face.carried(face.crop)[part] - face.carried(face.crop, (slice(50, 200), slice(120, 300)))).max() < 4
+
+
 # The way back
 
 def test_only_the_hole_changes(photo, found):
@@ -167,6 +221,22 @@ def test_hole_errors(found):
     far[400:420, 100:300] = 1
     with pytest.raises(ValueError, match=r"100.0% of the hole lies outside the face's crop.*make the hole smaller"):
         found.hole(far)
+    with pytest.raises(ValueError, match="100.0% of the hole lies outside"):
+        found.hole(far, partly=True)
+    far[100:140, 200:420] = 1
+    with pytest.raises(ValueError, match="62.3% of the hole lies outside"):
+        found.hole(far)
+    assert found.hole(far, partly=True).any()
+
+
+def test_where_the_photograph_ends_in_a_hole_the_crop_repeats_the_hole():
+    """What the crop shows beyond the photograph repeats its edge: where that is hole, nothing of it may pass for known."""
+    face = align(np.full((100, 100, 3), 90, np.uint8), eyes=(5, 40, 40, 40))
+    mask = np.zeros((100, 100))
+    mask[30:50, :20] = 1
+    hole = face.hole(mask)[0, 0].numpy()
+    rows = hole.any(1)
+    assert mapped(face.matrix, (0, 0))[0, 0] > 10 and hole[rows, 0].all() and not hole[~rows].any()
 
 
 # What cannot be done, said
@@ -197,7 +267,8 @@ def test_a_face_whose_eyes_are_hidden_is_still_aligned(photo):
     ({"landmarks": [1] * 12}, "landmarks must be 5 or 68 points .*got 12 numbers"),
     ({"eyes": EYES, "box": (1, 2, 3, 4)}, "only one of eyes, box and landmarks"),
     ({"template": "dlib"}, "template must be one of celeba, .*got 'dlib'"),
-    ({"size": (64, 64)}, "size must be the side"), ({"size": 3}, "size must be the side")])
+    ({"size": (64, 64, 3)}, r"size must be an int or \(height, width\) in pixels, got \(64, 64, 3\)"),
+    ({"size": (64, 3)}, r"size must be 8 to 4096 pixels a side, got \(64, 3\)"), ({"size": 3}, "size must be 8 to 4096 pixels")])
 def test_argument_errors(photo, arguments, message):
     with pytest.raises(ValueError, match=message):
         align(photo, **arguments)

@@ -63,6 +63,18 @@ def test_poisson_solves_its_equation():
         np.testing.assert_allclose(left, right, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["rectangle", "strokes", "border"])
+def test_large_holes_are_solved_step_by_step_to_the_same_answer(monkeypatch, kind):
+    """Within a tenth of a grey level, for surroundings with noise and a completion of other colours."""
+    image, completed = smooth_pictures(2, 160)
+    image = (image[None] + 0.1 * torch.randn(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
+    mask = masks.make(kind, 1, 160, seed=2)
+    exact = blending.poisson(image, completed[None], mask)
+    monkeypatch.setattr(blending, "DIRECT", 500)
+    assert mask.sum() > 1000
+    assert float((blending.poisson(image, completed[None], mask) - exact).abs().max()) < 0.1 / 127.5
+
+
 @pytest.mark.parametrize("box", [(14, 16, 18, 14), (10, 10, 27, 28)])
 @pytest.mark.parametrize("source, mean, worst", [("brighter", 1.0, 6), ("another", 4.5, 20)])
 def test_poisson_agrees_with_opencv(box, source, mean, worst):

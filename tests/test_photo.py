@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,10 +12,11 @@ from facelib import masks, metrics, resolution
 from facelib.data import to_uint8
 from facelib.data.align import NoFaceError, align
 from facelib.data.images import DecodeError
-from facelib.photo import complete_photo, edit_photo, edit_strip, upscale_photo
+from facelib.photo import complete_file, complete_photo, edit_photo, edit_strip, matching, upscale_photo
 
 MOUTH = (205, 130, 45, 35)         # x, y, width, height in the astronaut's photograph
 EYES = (202.4, 100.3, 247.2, 103.1)
+BESIDE = (235, 20, 140, 190)       # half of her face, and as much again of what is beside its crop
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +41,28 @@ def method(tmp_path_factory):
 class Fills:
     """A method that puts one picture, or one value, into every hole."""
 
-    def __init__(self, inside):
-        self.inside = inside
+    def __init__(self, inside, size=64):
+        self.inside, self.cfg = inside, SimpleNamespace(size=size)
 
     def complete(self, image, mask):
+        self.image, self.mask = image, mask
         return masks.composite(image, mask, torch.as_tensor(self.inside, dtype=torch.float32).expand_as(image))
+
+
+def noise(photo, strength, size=0):
+    """A photograph with noise of this standard deviation in grey levels, as coarse as a blur by `size` pixels makes it."""
+    added = np.random.default_rng(1).normal(size=(photo.height, photo.width, 3))
+    if size:
+        added = cv2.GaussianBlur(added, (0, 0), size)
+    added *= strength / added.std()
+    return Image.fromarray(np.round(np.asarray(photo) + added).clip(0, 255).astype(np.uint8))
+
+
+def enlarged(photo, times):
+    """Her face alone, enlarged: (the photograph, where her mouth is in it, and her eyes)."""
+    large = photo.crop((120, 10, 330, 220)).resize((210 * times, 210 * times), Image.Resampling.BICUBIC)
+    eyes = tuple(times * (v - o) for v, o in zip(EYES, (120, 10, 120, 10), strict=True))
+    return large, (85 * times, 120 * times, 45 * times, 35 * times), eyes
 
 
 def box_mask(photo, box):
@@ -63,13 +82,15 @@ def test_only_the_hole_changes(photo, method, blend):
     assert (before[where] != after[where]).any(1).mean() > 0.9
 
 
-@pytest.mark.parametrize("eyes", [None, EYES])
-def test_what_the_hole_hides_has_no_influence(photo, method, eyes):
-    where = box_mask(photo, MOUTH)
-    garbled = np.array(photo)
+@pytest.mark.parametrize("grain", [True, False])
+@pytest.mark.parametrize(("hole", "eyes"), [(MOUTH, None), (MOUTH, EYES), (BESIDE, EYES)])
+def test_what_the_hole_hides_has_no_influence(photo, method, hole, eyes, grain):
+    noisy = noise(photo, 6)
+    where = box_mask(noisy, hole)
+    garbled = np.array(noisy)
     garbled[where] = np.random.default_rng(0).integers(0, 256, (where.sum(), 3))
-    first = complete_photo(photo, method, hole=MOUTH, eyes=eyes)
-    assert np.array_equal(np.asarray(first), np.asarray(complete_photo(garbled, method, hole=MOUTH, eyes=eyes)))
+    first, second = (complete_photo(picture, method, hole=hole, eyes=eyes, grain=grain) for picture in (noisy, garbled))
+    assert np.array_equal(np.asarray(first), np.asarray(second))
 
 
 def test_masks_in_every_form_say_the_same(photo, method, tmp_path):
@@ -106,12 +127,184 @@ def test_blending_hides_the_seam():
 
 
 def test_a_large_photograph_keeps_its_resolution(photo, method):
-    large = photo.crop((120, 10, 330, 220)).resize((1260, 1260), Image.Resampling.BICUBIC)
-    box, eyes = (510, 720, 270, 210), tuple(6 * (v - o) for v, o in zip(EYES, (120, 10, 120, 10), strict=True))
+    large, box, eyes = enlarged(photo, 6)
     result = complete_photo(large, method, hole=box, eyes=eyes)
     where = box_mask(large, box)
     assert result.size == large.size
     assert np.array_equal(np.asarray(result)[~where], np.asarray(large)[~where])
+
+
+@pytest.mark.parametrize("grain", [True, False])
+def test_no_seam_at_the_photographs_own_resolution(photo, grain):
+    """From the last pixel outside the hole to the first inside it is no greater step than from one to the next outside."""
+    large, box, eyes = enlarged(photo, 6)
+    large, (x, y, w, h) = noise(large, 6, 0.7), box
+
+    def step(picture, column):
+        return np.abs(picture[y:y + h, column] - picture[y:y + h, column - 1]).mean()
+
+    steps = []
+    for blend in (False, True):
+        result = np.asarray(complete_photo(large, Fills(0.9), hole=box, eyes=eyes, blend=blend, grain=grain), np.float64)
+        usual = np.mean([step(result, column) for column in (*range(x - 12, x - 2), *range(x + w + 3, x + w + 13))])
+        steps.append(max(step(result, x), step(result, x + w)) / usual)
+    assert steps[0] > 8 and steps[1] < 1.1
+
+
+def test_a_real_network_of_128_pixels(photo):
+    from facelib.methods.glcic import GLCIC
+
+    method = GLCIC(GLCIC.presets["today"])
+    for hole in (MOUTH, BESIDE):
+        result = np.asarray(complete_photo(photo, method, hole=hole, eyes=EYES))
+        where = box_mask(photo, hole)
+        assert np.array_equal(result[~where], np.asarray(photo)[~where])
+        assert (result[where] != np.asarray(photo)[where]).any(1).mean() > 0.9
+
+
+@pytest.mark.parametrize("size", [(80, 64), (64, 80)])
+def test_a_method_for_oblong_faces(photo, size):
+    """It is handed the middle of the square that a method for square faces gets, and its hole lands where it was."""
+    method, square = Fills(0.2, size), Fills(0.2, 80)
+    results = [np.asarray(complete_photo(photo, by, hole=MOUTH, eyes=EYES)) for by in (method, square)]
+    where = box_mask(photo, MOUTH)
+    assert np.array_equal(results[0][~where], np.asarray(photo)[~where])
+    assert np.abs(results[0].astype(int) - results[1]).max() <= 2
+    middle = np.s_[..., (80 - size[0]) // 2:(80 + size[0]) // 2, (80 - size[1]) // 2:(80 + size[1]) // 2]
+    assert tuple(method.image.shape) == (1, 3, *size) and torch.equal(method.mask, square.mask[middle])
+    assert float((method.image - square.image[middle]).abs().max()) < 0.05
+    truth = align(photo, size, EYES).tensor()
+    result = np.asarray(complete_photo(photo, Fills(truth, size), hole=MOUTH, eyes=EYES), np.float64)
+    assert np.sqrt(np.square(result - photo)[where].mean()) < 15
+
+
+@pytest.mark.parametrize("size", [64, (80, 64)])
+def test_the_hole_in_the_middle_of_an_aligned_face(photo, size, tmp_path):
+    """The eyes are where the template of this size has them, so the method gets the very face that was aligned."""
+    shape = (160, 160) if size == 64 else (200, 160)
+    align(photo, shape, EYES).crop.save(tmp_path / "face.png")
+    method = Fills(0.0, size)
+    complete_file(tmp_path / "face.png", tmp_path / "out.png", method, hole="centre")
+    truth = align(photo, size, EYES)
+    known = method.mask == 0
+    assert float((method.image - truth.tensor()).abs()[known.expand_as(method.image)].mean()) < 0.02
+    assert abs(float(method.mask.mean()) - 0.25) < 0.04
+    Image.new("RGB", (160, 120)).save(tmp_path / "wide.png")
+    with pytest.raises(ValueError, match="wide.png: a centre hole is for aligned faces, which are square.*, got 160x120"):
+        complete_file(tmp_path / "wide.png", tmp_path / "out.png", method, hole="centre")
+
+
+# -- what the photograph looks like ------------------------------------------------------------------------------------
+
+REDDISH = torch.tensor([0.5, -0.2, 0.1]).view(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize("hole", [MOUTH, BESIDE])
+def test_a_grey_photograph_stays_grey(photo, hole):
+    grey = noise(photo, 5).convert("L").convert("RGB")
+    result = np.asarray(complete_photo(grey, Fills(REDDISH), hole=hole, eyes=EYES))
+    assert (result[..., 0] == result[..., 1]).all() and (result[..., 0] == result[..., 2]).all()
+    coloured = np.asarray(complete_photo(photo, Fills(REDDISH), hole=hole, eyes=EYES), int)[box_mask(photo, hole)]
+    assert np.abs(coloured[:, 0] - coloured[:, 1]).mean() > 10              # what it would be in a colour photograph
+
+
+def test_a_toned_photograph_keeps_its_tone(photo):
+    """Sepia, with noise in its colours: at each brightness, the hole has the colour that this brightness has elsewhere."""
+    light = np.asarray(photo.convert("L"), np.float64)[..., None] / 255
+    sepia = noise(Image.fromarray((255 * light ** (0.8, 1, 1.3)).astype(np.uint8)), 2)
+    result = complete_photo(sepia, Fills(REDDISH), hole=MOUTH, eyes=EYES, grain=False)
+    result = np.asarray(result)[box_mask(photo, MOUTH)] / 255
+    wanted = result[:, 1:2] ** (0.8, 1, 1.3)
+    assert np.abs(result - wanted).mean() < 2 / 255 and np.abs(result - wanted).max() < 12 / 255
+
+
+def test_only_a_photograph_without_colours_has_a_tone(photo):
+    pixels = np.asarray(photo).reshape(-1, 3)[::7] / 127.5 - 1
+    assert matching.tone(pixels) is None and matching.tone(pixels[:10]) is None
+    for weights in ((1, 1, 1), (1.0, 0.9, 0.75)):
+        toned = (matching.brightness(pixels)[:, None] + 1) * weights - 1
+        tone = matching.tone(toned)
+        assert np.abs(tone(toned) - toned).max() < 1 / 127.5 and tone(pixels.reshape(-1, 1, 3)).shape == (len(pixels), 1, 3)
+        grey = tone(pixels) if weights == (1, 1, 1) else toned
+        assert np.abs(np.ptp((grey + 1) / weights, -1)).max() < 1e-9
+
+
+@pytest.mark.parametrize("colours", ["RGB", "L"])
+@pytest.mark.parametrize("size", [0, 0.7, 2])
+def test_the_hole_has_the_grain_of_its_surroundings(size, colours):
+    """A smooth photograph with noise, fine and coarse: what is filled in has as much of it, and as coarse."""
+    light = np.linspace(60, 180, 600)[:, None] + np.linspace(0, 30, 600)
+    smooth = Image.fromarray(light[..., None].repeat(3, 2).astype(np.uint8))
+    noisy = noise(smooth, 8, size).convert(colours).convert("RGB")
+    box, eyes = (220, 330, 160, 120), (230, 260, 370, 260)
+    where = box_mask(noisy, box)
+    inner = box_mask(noisy, (230, 340, 140, 100))
+    results = [np.asarray(complete_photo(noisy, Fills(0.0), hole=box, eyes=eyes, grain=grain), np.float64)
+               for grain in (True, True, False)]
+    assert np.array_equal(results[0], results[1])                       # the same call, the same grain
+    grain = results[0] - results[2]
+    around = np.asarray(noisy, np.float64) - np.asarray(smooth)
+    there, here = around[~where].std(0), grain[inner].std(0)
+    assert np.abs(here / there - 1).max() < 0.25
+    neighbours = [(values[:, 1:] * values[:, :-1])[part].mean() / np.square(values[:, 1:])[part].mean()
+                  for values, part in ((around, ~where[:, 1:]), (grain, inner[:, 1:]))]
+    assert abs(neighbours[0] - neighbours[1]) < 0.12
+    if colours == "L":
+        assert (results[0][..., 0] == results[0][..., 2]).all()
+
+
+def test_a_clean_photograph_gets_no_grain(photo):
+    ramp = Image.fromarray(np.linspace(60, 200, 512)[None, :, None].repeat(512, 0).repeat(3, 2).astype(np.uint8))
+    for hole in (MOUTH, BESIDE):
+        results = [complete_photo(ramp, Fills(0.1), hole=hole, eyes=EYES, grain=grain) for grain in (True, False)]
+        assert np.array_equal(*results)
+    tiny = complete_photo(noise(photo, 9), Fills(0.1), hole=(220, 140, 6, 6), eyes=EYES)       # too few pixels to measure
+    assert tiny.size == photo.size
+
+
+# -- where the hole and the face are -----------------------------------------------------------------------------------
+
+def test_a_hole_larger_than_the_crop(photo):
+    """The method fills what lies in the crop; beside it goes on what is around the hole there, here the light background."""
+    before = np.asarray(photo)
+    result = np.asarray(complete_photo(photo, Fills(-0.6), hole=BESIDE, eyes=EYES))
+    where = box_mask(photo, BESIDE)
+    assert np.array_equal(result[~where], before[~where])
+    outside = where & ~align(photo, 64, EYES).inside()
+    assert 0.3 < outside.sum() / where.sum() < 0.6
+    assert np.abs(result[outside].mean(0) - before[30:200, 380:400].mean((0, 1))).max() < 25
+    everything = (10, 10, 480, 480)
+    result = np.asarray(complete_photo(photo, Fills(0.2), hole=everything, eyes=EYES))
+    assert np.array_equal(result[~box_mask(photo, everything)], before[~box_mask(photo, everything)])
+
+
+def test_the_face_next_to_the_hole_is_completed(photo):
+    """Of two faces, not the larger one but the one in which the hole is."""
+    both = Image.new("RGB", (900, 520), (120, 130, 140))
+    both.paste(photo.crop((100, 0, 360, 260)).resize((520, 520)), (0, 0))
+    both.paste(photo.crop((100, 0, 360, 260)), (600, 200))
+    for scale, left, top in ((2, 0, 0), (1, 600, 200)):
+        x, y, w, h = MOUTH
+        hole = (scale * (x - 100) + left, scale * y + top, scale * w, scale * h)
+        eyes = np.array(EYES) * scale + (left - 100 * scale, top) * 2
+        method = Fills(0.0)
+        complete_photo(both, method, hole=hole)
+        known = (method.mask == 0).expand(1, 3, 64, 64)
+        assert float((method.image - align(both, 64, eyes).tensor()).abs()[known].mean()) < 0.12
+
+
+def test_a_small_face_in_a_large_photograph(photo):
+    """136 of 6000 pixels: it is found by the second, finer search, and its hole is filled."""
+    scale, left, top = 136 / 97, 3900, 2500
+    large = Image.new("RGB", (6000, 4000), (120, 130, 140))
+    large.paste(photo.resize((round(512 * scale), round(512 * scale)), Image.Resampling.BICUBIC), (left, top))
+    x, y, w, h = (round(v * scale) for v in MOUTH)
+    method = Fills(0.0)
+    result = np.asarray(complete_photo(large, method, hole=(x + left, y + top, w, h)))
+    where = box_mask(large, (x + left, y + top, w, h))
+    assert np.array_equal(result[~where], np.asarray(large)[~where])
+    known = (method.mask == 0).expand(1, 3, 64, 64)
+    assert float((method.image - align(photo, 64, EYES).tensor()).abs()[known].mean()) < 0.12
 
 
 def test_a_hole_over_the_eyes_needs_the_eyes(photo, method):

@@ -7,11 +7,12 @@ from facelib.cli.words import numbers
 
 
 def complete(photo: Path, /, *, hole: str | None = None, mask: Path | None = None, method: str = "glcic",
-             eyes: str | None = None, out: Path | None = None, blend: bool = True, every: int | None = None,
-             steps: int | None = None):
+             eyes: str | None = None, out: Path | None = None, blend: bool = True, grain: bool = True,
+             every: int | None = None, steps: int | None = None):
     """Fill a hole in the face of a photograph, or of every photograph of a folder.
 
-    What appears in the hole is invented by a network: it is not what was there.
+    What appears in the hole is invented by a network: it is not what was there. Of a hole that is larger than the face
+    and what is close around it, the rest is filled with pieces of the photograph. No pixel outside the hole changes.
 
     Args:
         photo: a picture, or a folder of pictures.
@@ -20,11 +21,13 @@ def complete(photo: Path, /, *, hole: str | None = None, mask: Path | None = Non
         mask: or the hole as a picture of the photograph's size, white where it is; for a folder of photographs also
             a folder of masks of the same names.
         method: the name of published weights (facelib info lists them), or a run folder.
-        eyes: x,y,x,y in pixels, where no face is found or the wrong one.
+        eyes: x,y,x,y in pixels, where no face is found or the wrong one. Of several faces, the one nearest to the hole is
+            completed.
         out: the picture to write, by default PHOTO-completed.png (a folder: PHOTO-completed/).
         blend: hide the seam of the hole (Poisson blending).
-        every: of a method that searches (dcgan), also write each so-manyth step: beside NAME.png a folder NAME/ with
-            0000.png, 0050.png, ...
+        grain: give the hole the grain of the photograph around it.
+        every: with a method that searches (dcgan), also save the picture after every so many steps: next to NAME.png a
+            folder NAME/ with 0000.png, 0050.png, ...
         steps: with --every, how many steps such a search takes; by default its configuration's.
     """
     from facelib import photo as photos
@@ -33,7 +36,7 @@ def complete(photo: Path, /, *, hole: str | None = None, mask: Path | None = Non
     if steps is not None and every is None:
         raise ValueError("--steps goes with --every: it is the length of the search whose steps are kept")
     options = {"hole": hole if hole in photos.CENTRE else hole and numbers(hole, "--hole", "x,y,width,height"),
-               "eyes": eyes and numbers(eyes, "--eyes", "x,y,x,y"), "blend": blend}
+               "eyes": eyes and numbers(eyes, "--eyes", "x,y,x,y"), "blend": blend, "grain": grain}
     if (hole is None) == (mask is None):
         raise ValueError("say where the hole is: either --hole x,y,width,height or --mask PICTURE")
     out = _place(photo, out, "completed")

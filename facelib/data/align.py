@@ -1,4 +1,4 @@
-"""A photograph in, an aligned square crop of its face out, and the way back into the photograph.
+"""A photograph in, an aligned crop of its face out, square or oblong, and the way back into the photograph.
 
 The crop is a similarity transform (turn, scale, shift) that brings the eyes, or named landmarks, to the places that a
 template gives them. Coordinates are pixels of the photograph, x to the right and y down, (0, 0) the middle of its
@@ -14,7 +14,7 @@ from PIL import Image
 
 from facelib.data import pack
 from facelib.data.faces import to_float, to_uint8
-from facelib.data.images import DecodeError, cut, decode
+from facelib.data.images import DecodeError, cut, decode, pair
 from facelib.extras import need
 
 # Where a template puts things, as fractions of the side. "celeba" is the framing of our training faces: their pupils,
@@ -32,6 +32,12 @@ TEMPLATES = {
 }
 # Where eyes lie in a box of the cascades, measured on faces whose eyes are known.
 EYES_IN_BOX = ((0.30, 0.37), (0.69, 0.37))
+# How faces are searched for: in a small copy of the photograph, which is quick, and only if it shows none, in a larger one.
+# There the smallest faces count too, and more detections have to agree, because more looks like a face by chance.
+SEARCHES = ((1024, 1 / 16, 4), (2048, 0, 6))  # longest side in pixels, smallest face as a share of the shorter, detections
+CASCADES = ("haarcascade_frontalface_alt2.xml", "haarcascade_frontalface_default.xml")
+SMALLEST_FACE = 24  # pixels, what the cascades were trained on
+NEAR = 1.5          # widths of a face's box from its middle: the corner of its aligned crop
 BY_HAND = 'give the eyes by hand: eyes=(x, y, x, y) in pixels, or on the command line --eyes "x,y,x,y"'
 
 
@@ -43,7 +49,7 @@ class NoFaceError(ValueError):
 class Aligned:
     """An aligned face and its photograph.
 
-    crop: PIL RGB, size x size. photo: PIL RGB. matrix: float64 (2, 3), from pixels of the photograph to pixels of the
+    crop: PIL RGB, width x height. photo: PIL RGB. matrix: float64 (2, 3), from pixels of the photograph to pixels of the
     crop. eyes: (x, y, x, y) in the photograph, the one on the left first, or None where landmarks were given.
     found: "eyes given", "landmarks given", "eyes detected", or "face only" (the eyes were placed where they usually
     lie in a face's box). faces: boxes (x, y, width, height) of all faces seen, the one used first.
@@ -57,99 +63,120 @@ class Aligned:
     faces: tuple = ()
 
     def tensor(self):
-        """The crop as float (1, 3, size, size) in [-1, 1]."""
+        """The crop as float (1, 3, height, width) in [-1, 1]."""
         return to_float(np.asarray(self.crop).transpose(2, 0, 1).copy())[None]
 
-    def hole(self, mask):
-        """A mask over the photograph -> float tensor (1, 1, size, size) over the crop, 1 = hole.
+    def hole(self, mask, partly=False):
+        """A mask over the photograph -> float tensor (1, 1, height, width) over the crop, 1 = hole.
 
         mask: (H, W), nonzero or True = hole. A crop pixel that the hole touches is hole, so that nothing of what is
-        to be replaced is left. Raises ValueError if the mask has another size, is empty, or reaches out of the crop.
+        to be replaced is left; where the crop reaches beyond the photograph, it repeats the mask as it repeats the
+        pixels. partly: the hole may reach out of the crop. Raises ValueError if the mask has another size, is empty,
+        reaches out of the crop, or with `partly` lies outside it altogether.
         """
         import torch
 
-        mask = self._photo_mask(mask)
+        mask = np.asarray(mask) > 0.5
+        if mask.shape != self.photo.size[::-1]:
+            raise ValueError(f"the mask must be {self.photo.size[::-1]}, the size of the photograph, got {mask.shape}")
         if not mask.any():
             raise ValueError("the mask marks no hole in the photograph; paint it white on black")
-        rows, columns = np.nonzero(mask)
-        x, y = self.matrix @ np.stack([columns, rows, np.ones_like(rows)])
-        side = self.crop.width
-        outside = ((x < -0.5) | (y < -0.5) | (x > side - 0.5) | (y > side - 0.5)).mean()
-        if outside > 0.001:
-            corners = self._corners()
+        cover = _warp(mask.astype(np.float32), self.matrix, self.crop.size[::-1]) > 0.02
+        outside = (mask & ~self.inside()).sum() / mask.sum()
+        if not cover.any() or (outside > 0.001 and not partly):
+            corners = self.corners()
             low, high = corners.min(0).clip(0), np.minimum(corners.max(0), np.array(self.photo.size) - 1)
             raise ValueError(f"{outside:.1%} of the hole lies outside the face's crop, all that can be completed "
                              f"(x {low[0]:.0f} to {high[0]:.0f}, y {low[1]:.0f} to {high[1]:.0f} in the photograph); "
                              "make the hole smaller, or check the eyes")
-        cover = _warp(mask.astype(np.float32), self.matrix, side, border=0)
-        return torch.from_numpy((cover > 0.02).astype(np.float32))[None, None]
+        return torch.from_numpy(cover.astype(np.float32))[None, None]
+
+    def carried(self, values, box=None, beyond="repeat", smooth=True):
+        """Values over the crop, carried to where they lie in the photograph: float32 (h, w) or (h, w, channels).
+
+        values: (height, width) or (height, width, channels), one for each pixel of the crop. box: the part of the
+        photograph that is wanted, slices of its rows and columns; by default all of it. beyond: what lies outside the
+        crop, "repeat" for the values at its edge or "zero". smooth: cubic between pixels; False takes straight lines.
+        """
+        cv2 = need("cv2")
+        values = np.ascontiguousarray(values, np.float32)
+        if self.scale > 1.5:  # the face is smaller than the crop: going back would alias
+            values = cv2.GaussianBlur(values, (0, 0), 0.4 * self.scale)
+        matrix, size = self._way_back(box)
+        between = cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR
+        border = cv2.BORDER_REPLICATE if beyond == "repeat" else cv2.BORDER_CONSTANT
+        return cv2.warpAffine(values, matrix, size, flags=between | cv2.WARP_INVERSE_MAP, borderMode=border)
+
+    def inside(self, box=None):
+        """Which pixels of the photograph, or of a part of it (slices of rows and columns), the crop shows: bool (h, w)."""
+        cv2 = need("cv2")
+        matrix, size = self._way_back(box)
+        width, height = self.crop.size
+        nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(np.ones((height, width), np.uint8), matrix, size, flags=nearest) > 0
+
+    @property
+    def scale(self):
+        """Pixels of the crop for each pixel of the photograph, along one side."""
+        return float(np.sqrt(np.abs(np.linalg.det(self.matrix[:, :2]))))
 
     def paste_back(self, crop, mask=None):
         """A completed crop -> the photograph, PIL RGB at its own resolution, with the crop's face in it.
 
-        crop: PIL, uint8 (size, size, 3), or float tensor (3, size, size) or (1, 3, size, size) in [-1, 1]. mask: what
-        to replace, 1 = hole, over the photograph (H, W) or over the crop (size, size), also (1, 1, size, size);
-        without it, the whole crop. Every other pixel of the photograph stays as it is, bit for bit.
+        crop: PIL, uint8 (height, width, 3), or float tensor (3, height, width) or (1, 3, height, width) in [-1, 1].
+        mask: what to replace, 1 = hole, over the photograph (H, W) or over the crop (height, width), also with two
+        leading axes of one; without it, the whole crop. Every other pixel of the photograph stays as it is, bit for bit.
         """
-        cv2 = need("cv2")
         if hasattr(crop, "detach"):
             crop = to_uint8(crop).reshape(3, *crop.shape[-2:]).permute(1, 2, 0).cpu().numpy()
-        crop = np.ascontiguousarray(np.asarray(crop))
-        side = self.crop.width
-        if crop.shape != (side, side, 3) or crop.dtype != np.uint8:
-            raise ValueError(f"the crop must be {side}x{side} pixels in RGB, as it came, got {crop.dtype} {crop.shape}")
+        crop = np.asarray(crop)
+        width, height = self.crop.size
+        if crop.shape != (height, width, 3) or crop.dtype != np.uint8:
+            raise ValueError(f"the crop must be {width}x{height} pixels in RGB, as it came, got {crop.dtype} {crop.shape}")
+        mask = np.ones((height, width)) if mask is None else mask
+        mask = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask, np.float32)
+        if mask.size == mask.shape[-1] * mask.shape[-2]:
+            mask = mask.reshape(mask.shape[-2:])
         photo = np.array(self.photo)
-        height, width = photo.shape[:2]
-        scale = np.sqrt(np.abs(np.linalg.det(self.matrix[:, :2])))
-        if scale > 1.5:  # the face is smaller than the crop: going back would alias
-            crop = cv2.GaussianBlur(crop, (0, 0), 0.4 * scale)
-        back = cv2.WARP_INVERSE_MAP
-        face = cv2.warpAffine(crop, self.matrix, (width, height), flags=cv2.INTER_CUBIC | back,
-                              borderMode=cv2.BORDER_REPLICATE)
-        full = np.ones((side, side), np.float32) if mask is None else np.asarray(
-            mask.detach().cpu() if hasattr(mask, "detach") else mask, np.float32)
-        full = full.reshape(full.shape[-2:]) if full.size == full.shape[-1] * full.shape[-2] else full
-        inside = cv2.warpAffine(np.ones((side, side), np.uint8), self.matrix, (width, height),
-                                flags=cv2.INTER_NEAREST | back, borderMode=cv2.BORDER_CONSTANT) > 0
-        if full.shape == (height, width):
-            where = (full > 0.5) & inside
-        elif full.shape == (side, side):
-            where = (cv2.warpAffine(full, self.matrix, (width, height), flags=cv2.INTER_LINEAR | back,
-                                    borderMode=cv2.BORDER_REPLICATE) > 0.5) & inside
-        else:
-            raise ValueError(f"the mask must be ({height}, {width}) over the photograph or ({side}, {side}) over the "
-                             f"crop, got {full.shape}")
-        photo[where] = face[where]
+        if mask.shape == (height, width) != photo.shape[:2]:
+            mask = self.carried(mask, smooth=False)
+        if mask.shape != photo.shape[:2]:
+            raise ValueError(f"the mask must be {photo.shape[:2]} over the photograph or ({height}, {width}) over the crop, "
+                             f"got {mask.shape}")
+        where = (mask > 0.5) & self.inside()
+        photo[where] = np.round(self.carried(crop)).clip(0, 255)[where]
         return Image.fromarray(photo)
 
-    def _photo_mask(self, mask):
-        mask = np.asarray(mask) > 0.5
-        height, width = self.photo.height, self.photo.width
-        if mask.shape != (height, width):
-            raise ValueError(f"the mask must be ({height}, {width}), the size of the photograph, got {mask.shape}")
-        return mask
+    def _way_back(self, box):
+        """What OpenCV wants to know of a part of the photograph: the matrix from it to the crop, and its (width, height)."""
+        rows, columns = box or (slice(0, self.photo.height), slice(0, self.photo.width))
+        matrix = self.matrix.copy()
+        matrix[:, 2] += matrix[:, :2] @ (columns.start, rows.start)
+        return matrix, (columns.stop - columns.start, rows.stop - rows.start)
 
-    def _corners(self):
-        side = self.crop.width
-        corners = np.array([[-0.5, -0.5], [side - 0.5, -0.5], [side - 0.5, side - 0.5], [-0.5, side - 0.5]])
+    def corners(self):
+        """The corners of the crop, (4, 2), as places (x, y) in the photograph."""
+        width, height = self.crop.size
+        corners = np.array([(0, 0), (width, 0), (width, height), (0, height)]) - 0.5
         return (corners - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
 
 
-def align(picture, size=64, eyes=None, box=None, landmarks=None, template="celeba"):
-    """Cut an aligned square of a face out of a photograph.
+def align(picture, size=64, eyes=None, box=None, landmarks=None, template="celeba", near=None):
+    """Cut an aligned face out of a photograph.
 
-    picture: a path, PIL image or uint8 array (H, W, 3). size: the crop's side. template: a name of TEMPLATES. What is
+    picture: a path, PIL image or uint8 array (H, W, 3). size: of the crop, an int for a square or (height, width); an
+    oblong crop is the middle of the square whose side is its longer one. template: a name of TEMPLATES. What is
     known of the face, at most one of: eyes (x, y, x, y) in pixels; box (x, y, width, height) of the face, as a
     detector gives it, in which the eyes are looked for; landmarks, CelebA's five points or dlib's 68, as (n, 2) or
-    flat. With none, OpenCV's bundled cascades (Viola and Jones 2001) find the largest face and its eyes.
+    flat. With none, OpenCV's bundled cascades (Viola and Jones 2001) find the largest face and its eyes, or with
+    `near`, a point (x, y), the face nearest to it.
 
     Where the crop reaches beyond the photograph, its edge pixels are repeated, as in CelebA. Returns Aligned. Raises
     DecodeError for a bad file, NoFaceError when no face is found, ValueError for arguments that do not fit.
     """
     if template not in TEMPLATES:
         raise ValueError(f"template must be one of {', '.join(TEMPLATES)}, got {template!r}")
-    if not isinstance(size, (int, np.integer)) or not 8 <= size <= 4096:
-        raise ValueError(f"size must be the side of the crop, 8 to 4096 pixels, got {size!r}")
+    size = pair(size)
     if sum(known is not None for known in (eyes, box, landmarks)) > 1:
         raise ValueError("give only one of eyes, box and landmarks")
     name = os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else "the picture"
@@ -173,7 +200,7 @@ def align(picture, size=64, eyes=None, box=None, landmarks=None, template="celeb
                 raise ValueError(f"box must be x, y, width, height in pixels, got {box.tolist()}")
             faces = (tuple(box.tolist()),)
         else:
-            faces = tuple(find_faces(photo))
+            faces = tuple(find_faces(photo, near))
         if not faces:
             raise NoFaceError(f"no face was found in {name} ({photo.width}x{photo.height} pixels); a face turned away, "
                               f"tilted, partly covered or very small is often missed: {BY_HAND}")
@@ -190,9 +217,20 @@ def align(picture, size=64, eyes=None, box=None, landmarks=None, template="celeb
         source, target = points[list(named)], np.array(list(named.values()))
     else:
         source, target = np.array([left, right]), np.array(TEMPLATES[template]["eyes"])
-    matrix = similarity(source, target * size - 0.5)
+    matrix = similarity(source, places(target, size))
     crop = Image.fromarray(_warp(np.asarray(photo), matrix, size))
     return Aligned(crop, photo, matrix, found, tuple(float(v) for v in (*left, *right)), faces)
+
+
+def places(fractions, size):
+    """Where the places of a template lie in a crop: fractions (n, 2) -> pixels (x, y), (n, 2).
+
+    A template is a square. size: int, or (height, width) of a crop that is the middle of this square.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    side = max(height, width)
+    margin = np.array([side - width, side - height]) / 2
+    return np.asarray(fractions) * side - margin - 0.5
 
 
 def similarity(source, target):
@@ -209,22 +247,34 @@ def similarity(source, target):
     return np.column_stack([linear, target.mean(0) - linear @ source.mean(0)])
 
 
-def find_faces(picture):
+def find_faces(picture, near=None):
     """Upright frontal faces of a photograph, the largest first: list of boxes (x, y, width, height) in its pixels.
 
-    Raises ImportError without OpenCV, or with OpenCV 5, which has no cascades.
+    near: a point (x, y); the face nearest to it, in widths of the face, comes first, and smaller faces are looked for
+    until there is one whose aligned crop can reach that point. Raises ImportError without OpenCV, or with OpenCV 5,
+    which has no cascades.
     """
-    grey, scale = _grey(_photo(picture), 1024)
-    least = max(24, min(grey.shape) // 16)
-    for name in ("haarcascade_frontalface_alt2.xml", "haarcascade_frontalface_default.xml"):
-        faces = _cascade(name).detectMultiScale(grey, 1.1, 4, minSize=(least, least))
-        if len(faces):
-            return sorted((tuple(float(v / scale) for v in face) for face in faces), key=lambda face: -face[2])
-    return []
+    photo = _photo(picture)
+
+    def rank(face):
+        x, y, w, h = face
+        return -w if near is None else np.hypot(x + w / 2 - near[0], y + h / 2 - near[1]) / w
+
+    seen = []
+    for longest, share, agreeing in SEARCHES:
+        grey, scale = _grey(photo, longest)
+        least = max(SMALLEST_FACE, int(min(grey.shape) * share))
+        for name in CASCADES:
+            found = _cascade(name).detectMultiScale(grey, 1.1, agreeing, minSize=(least, least))
+            faces = sorted((tuple(float(v / scale) for v in face) for face in found), key=rank)
+            if faces and (near is None or rank(faces[0]) < NEAR):
+                return faces
+            seen += faces
+    return sorted(seen, key=rank)
 
 
 def align_folder(source, target, size=64, template="celeba", landmarks=None):
-    """Align every picture of a folder and its subfolders into another, as PNG.
+    """Align every picture of a folder and its subfolders into another, as PNG of `size`, an int or (height, width).
 
     landmarks: CelebA's landmark file (list_landmarks_celeba.txt or list_landmarks_align_celeba.txt), used instead of
     the detector. A picture that cannot be read, or in which no face is found, is skipped. Returns (number written,
@@ -343,19 +393,19 @@ def _find_eyes(photo, face):
     return np.array([(x + a * w - 0.5, y + b * h - 0.5) for a, b in eyes]).ravel()
 
 
-def _warp(image, matrix, side, border=None):
-    """Warp to side x side, antialiased: at a multiple of that size, where no pixel of the source is skipped, then down.
+def _warp(image, matrix, size):
+    """Warp to (height, width), antialiased: at a multiple of that size, where no pixel of the source is skipped, then down.
 
-    border: what lies around the image, or None to repeat its edge.
+    Around the image its edge is repeated.
     """
     cv2 = need("cv2")
+    height, width = size
     times = int(np.ceil(1 / np.sqrt(np.abs(np.linalg.det(matrix[:, :2])))))
-    times = max(1, min(times, 8192 // side))
+    times = max(1, min(times, 8192 // max(size)))
     finer = matrix * times
     finer[:, 2] += (times - 1) / 2  # pixel middles, not corners, are what is counted
-    large = cv2.warpAffine(np.ascontiguousarray(image), finer, (side * times, side * times), flags=cv2.INTER_LINEAR
-                           if image.ndim == 2 else cv2.INTER_CUBIC, borderValue=0 if border is None else border,
-                           borderMode=cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT)
+    large = cv2.warpAffine(np.ascontiguousarray(image), finer, (width * times, height * times), flags=cv2.INTER_LINEAR
+                           if image.ndim == 2 else cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     if image.ndim == 2:
-        return cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
-    return cut(Image.fromarray(large), side).transpose(1, 2, 0)
+        return cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
+    return cut(Image.fromarray(large), size).transpose(1, 2, 0)

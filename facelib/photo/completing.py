@@ -1,46 +1,54 @@
-"""A hole in the face of a photograph, filled at the photograph's own resolution: align, complete, blend, write back."""
+"""A hole in the face of a photograph, filled at the photograph's own resolution: align, complete, write back, blend, match."""
 
 import glob
 import os
 from pathlib import Path
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from facelib import blending, masks
-from facelib.data.align import TEMPLATES, align
+from facelib import blending, classical, masks
+from facelib.data.align import TEMPLATES, align, places
 from facelib.data.images import decode, read_mask
 from facelib.extras import need
-from facelib.photo.files import check_suffix, device, each, named, opened, save
+from facelib.photo import matching
+from facelib.photo.files import check_suffix, device, each, named, opened, save, size_of
 
 CENTRE = ("centre", "center")
-FINEST = 256   # pixels: the largest side at which the seam is blended, a second or so of sparse solving
+MARGIN = 32     # pixels around the hole, at least, of the part of the photograph that is worked on
+SMALL = 128     # pixels: the longer side of the copy in which what lies beyond the face's crop is filled
 
 
-def complete_photo(picture, method, hole=None, mask=None, eyes=None, blend=True):
+def complete_photo(picture, method, hole=None, mask=None, eyes=None, blend=True, grain=True):
     """Fill a hole in the face of a photograph -> PIL RGB of the photograph's size; outside the hole no pixel changes.
 
-    picture: a path, PIL image or uint8 array (H, W, 3). method: anything with `complete(image, mask)`; its `cfg.size`
-    (64 without one) is the resolution at which the face is completed, and so the finest detail to expect. The hole is
-    either `hole`, a box (x, y, width, height) in pixels of the photograph, or `mask`, a picture of the photograph's size
-    (path, PIL image, or array (H, W), bool or 0..255), light where the hole is. eyes: (x, y, x, y) in pixels, where no
-    face is found by itself. blend: hide the seam by Poisson blending.
+    picture: a path, PIL image or uint8 array (H, W, 3). method: anything with `complete(image, mask)`; its `cfg.size`, an
+    int or (height, width) (`files.SIZE` without one), is the resolution at which the face is completed, and so the finest
+    detail to expect. The hole is either `hole`, a box (x, y, width, height) in pixels of the photograph, or `mask`, a
+    picture of the photograph's size (path, PIL image, or array (H, W), bool or 0..255), light where the hole is. Of
+    several faces, the one nearest to the hole is completed. eyes: (x, y, x, y) in pixels, where no face is found by
+    itself, or the wrong one. blend: hide the seam by Poisson blending. grain: give what is filled in the grain of the
+    photograph around it; the same call gives the same grain.
+
+    The method fills what lies in the aligned face's crop. The rest of a larger hole is filled without learning, with
+    patches of what is around it. In a grey or toned photograph, the hole gets the tone of the known pixels.
 
     What the hole hides is painted over before anything looks at the photograph, so it cannot influence the outcome.
     Raises NoFaceError when no face is found, DecodeError for a bad file, ValueError for a hole that is empty, lies
-    outside the photograph or outside the aligned face, and for a mask of another size.
+    outside the photograph or altogether outside the aligned face, and for a mask of another size.
     """
     complete = lambda image, holes: [method.complete(image, holes)]
-    return _fill(picture, method, complete, hole, mask, eyes, blend)[0]
+    return _fill(picture, method, complete, hole, mask, eyes, blend, grain)[0]
 
 
-def recovery(picture, method, every, steps=None, hole=None, mask=None, eyes=None, blend=True):
+def recovery(picture, method, every, steps=None, hole=None, mask=None, eyes=None, blend=True, grain=True):
     """The steps in which a search fills a hole: (the photograph completed, {step: the photograph as it was then}).
 
-    method: one that searches, with `search(image, mask, steps=, every=)` and its `.history` (DCGAN). every: keep each so-manyth
-    step, from step 0. steps: how many, by default the method's. The other arguments, and what is raised, as for
-    `complete_photo`; ValueError also for a method that has no intermediate results.
+    method: one that searches, with `search(image, mask, steps=, every=)` and its `.history` (DCGAN). every: how many steps
+    lie between two pictures; the first is of step 0. steps: how many, by default the method's. The other arguments, and
+    what is raised, as for `complete_photo`; ValueError also for a method that has no intermediate results.
     """
     check_search(method, every, steps)
     kept = []
@@ -50,7 +58,7 @@ def recovery(picture, method, every, steps=None, hole=None, mask=None, eyes=None
         kept.extend(found.history)
         return [masks.composite(image, holes, pred.to(image)) for pred in (found.images, *found.history.values())]
 
-    last, *before = _fill(picture, method, complete, hole, mask, eyes, blend)
+    last, *before = _fill(picture, method, complete, hole, mask, eyes, blend, grain)
     return last, dict(zip(kept, before, strict=True))
 
 
@@ -63,7 +71,7 @@ def complete_file(path, out, method, every=None, steps=None, **options):
     check_suffix(out)
     try:
         if options["hole"] in CENTRE:
-            options |= _middle_of_face(path)
+            options |= _middle_of_face(path, size_of(method))
         if every is None:
             last, before = complete_photo(path, method, **options), {}
         else:
@@ -105,40 +113,102 @@ def check_search(method, every, steps=None):
             raise ValueError(f"{name} must be a number of steps, 1 or more, got {value}")
 
 
-def _middle_of_face(picture):
-    """A path to a picture that is an aligned face -> {"hole": the half in its middle, "eyes": where the framing has them}."""
+def _middle_of_face(picture, size):
+    """A path to an aligned face -> {"hole": the half of its width and height in its middle, "eyes": where its framing has them}.
+
+    size: (height, width) at which the face is completed; the picture is a square, or has the shape of `size`.
+    """
     width, height = decode(picture).size
-    if width != height:
-        raise ValueError(f"a centre hole is for aligned faces, which are square, got {width}x{height} pixels; align them first "
+    if width != height and abs(width * size[0] - height * size[1]) > max(size):            # half a pixel of rounding
+        shape = "square" if size[0] == size[1] else f"square or have the shape of {size[1]}x{size[0]} pixels"
+        raise ValueError(f"a centre hole is for aligned faces, which are {shape}, got {width}x{height} pixels; align them first "
                          "(facelib align), or give the hole as x,y,width,height")
-    side = round(width / 2)
-    return {"hole": ((width - side) // 2, (width - side) // 2, side, side),
-            "eyes": tuple(width * place - 0.5 for eye in TEMPLATES["celeba"]["eyes"] for place in eye)}
+    w, h = round(width / 2), round(height / 2)
+    return {"hole": ((width - w) // 2, (height - h) // 2, w, h),
+            "eyes": tuple(places(TEMPLATES["celeba"]["eyes"], (height, width)).ravel().tolist())}
 
 
-def _fill(picture, method, complete, hole, mask, eyes, blend):
+def _fill(picture, method, complete, hole, mask, eyes, blend, grain):
     """`complete_photo` with several completions: complete(image, mask) gives a list of them -> list of PIL."""
     photo = opened(picture)
     where = _hole(photo, hole, mask)                                                      # bool (H, W)
-    size = getattr(getattr(method, "cfg", None), "size", 64)
     covered = Image.fromarray(_paint_over(np.array(photo), where))
+    rows, columns = np.nonzero(where)
+    face = align(covered, size_of(method), eyes, near=(columns.mean(), rows.mean()))
+    image, holes = face.tensor(), face.hole(where, partly=True)
     merge = blending.poisson if blend else lambda image, completed, mask: masks.composite(image, mask, completed)
-    face = align(covered, size, eyes)
-    image, holes = face.tensor(), face.hole(where)
-    # Then the seam is blended at the photograph's resolution, or as near to it as a sparse solve allows.
-    zoom = np.sqrt(np.abs(np.linalg.det(face.matrix[:, :2])))                             # crop pixels per pixel
-    side = int(np.clip(np.ceil(size / zoom), size, max(size, FINEST)))
-    fine = align(covered, side, face.eyes)
+    tone = matching.tone(_known(covered, where, image, holes))
+
+    # From here on, the part of the photograph around the hole is enough: (1, 3, h, w) and (1, 1, h, w).
+    box = _around(where)
+    known = _tensor(np.asarray(covered)[box] / 127.5 - 1)
+    grey = bool((known == known[:, :1]).all())
+    lost, shown = (torch.from_numpy(part.astype(np.float32))[None, None] for part in (where[box], face.inside(box)))
+    if (lost > shown).any():
+        known = masks.composite(known, lost * (1 - shown), _without_learning(known, lost, merge))
 
     def back(completed):
-        # Blended here too, so that scaling up does not smear the step at the seam over pixels inside the hole.
-        completed = merge(image, completed.float().cpu(), holes)
-        completed = F.interpolate(completed, (side, side), mode="bicubic", align_corners=False).clamp(-1, 1)
-        completed = merge(fine.tensor(), completed, fine.hole(where))
-        result = np.asarray(fine.paste_back(completed, where))
-        return Image.fromarray(np.where(where[..., None], result, np.asarray(photo)))
+        completed = completed.float().cpu()
+        if tone:
+            completed = _tensor(tone(_pixels(completed)).clip(-1, 1))
+        # Blended at the method's size first, so that scaling up does not smear the step at the seam over the hole's pixels.
+        completed = merge(image, completed, holes)
+        enlarged = _tensor(face.carried(_pixels(completed), box).clip(-1, 1))
+        filled = masks.composite(known, lost * shown, enlarged)
+        if grain:
+            filled = _tensor(matching.grain(_pixels(filled), where[box], 1 / face.scale))
+        filled = _pixels(merge(filled, filled, lost * shown))                             # the grain is blended, too
+        if grey:                                                                          # not a rounding error of colour
+            filled = matching.brightness(filled)[..., None].repeat(3, 2)
+        result = np.array(photo)
+        result[where] = np.round((filled[where[box]] + 1) * 127.5)
+        return Image.fromarray(result)
 
     return [back(one) for one in complete(image.to(device(method)), holes.to(device(method)))]
+
+
+def _pixels(image):
+    """(1, 3, H, W) -> numpy (H, W, 3)."""
+    return image[0].permute(1, 2, 0).numpy()
+
+
+def _tensor(pixels):
+    """Numpy (H, W, 3) -> float (1, 3, H, W)."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+
+
+def _around(where):
+    """The part of the photograph around its hole, slices of rows and columns; the margin is half the hole's longer side."""
+    firsts, lasts = zip(*(np.flatnonzero(where.any(axis))[[0, -1]].tolist() for axis in (1, 0)), strict=True)
+    longer = max(last - first for first, last in zip(firsts, lasts, strict=True))
+    margin = max(MARGIN, longer // 2)
+    return tuple(slice(max(first - margin, 0), min(last + 1 + margin, side))
+                 for first, last, side in zip(firsts, lasts, where.shape, strict=True))
+
+
+def _known(covered, where, image, holes):
+    """Known pixels (n, 3) that tell whether a photograph has colours: those of the crop, if at least half of it is known.
+
+    Dark hair on a grey wall is no grey photograph: where most of the face is hole, the whole photograph is asked.
+    """
+    if holes.mean() > 0.5:
+        image, holes = _smaller(_tensor(np.asarray(covered) / 127.5 - 1), torch.from_numpy(where.astype(np.float32))[None, None])
+    return _pixels(image)[holes[0, 0].numpy() == 0].astype(np.float64)
+
+
+def _without_learning(picture, hole, merge):
+    """The hole filled with patches of what is around it, found in a small copy: (1, 3, H, W), as `picture`."""
+    filled = classical.patchmatch(*_smaller(picture, hole))
+    enlarged = F.interpolate(filled, hole.shape[-2:], mode="bicubic", align_corners=False).clamp(-1, 1)
+    return merge(picture, enlarged, hole)
+
+
+def _smaller(image, mask):
+    """A copy of a picture no longer than SMALL, (1, 3, h, w): means of known pixels; where there are none, hole, (1, 1, h, w)."""
+    shrink = min(1, SMALL / max(mask.shape[-2:]))
+    size = [max(classical.PATCH, round(side * shrink)) for side in mask.shape[-2:]]
+    share = F.adaptive_avg_pool2d(1 - mask, size)
+    return F.adaptive_avg_pool2d(image * (1 - mask), size) / share.clamp_min(1e-6), (share == 0).float()
 
 
 def _hole(photo, hole, mask):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from facelib.data import to_float
 from facelib.extras import need
-from facelib.photo.files import check_suffix, device, each, face_of, named, opened, save
+from facelib.photo.files import check_suffix, device, each, face_of, named, opened, save, size_of
 
 STRIP = (-2, -1, 0, 1, 2)       # the amounts that a strip shows
 SHOWN = 128                     # pixels of each of its faces
@@ -50,43 +50,35 @@ def edit_strip(picture, method, attribute, amounts=STRIP, eyes=None, aligned=Fal
 def _edits(picture, method, attribute, amounts, eyes, aligned, steps, details):
     """(the face that was found, the photograph after each amount of an edit)."""
     photo = opened(picture)
-    face = face_of(photo, getattr(getattr(method, "cfg", None), "size", 64), eyes, aligned)
+    face = face_of(photo, size_of(method), eyes, aligned)
     box, image = _box(face), face.tensor().to(device(method))
     edited = [method.edit(image, attribute, amount, steps=steps, details=details).float().cpu() for amount in amounts]
     return face, [_put_back(face, box, one, details, fade=not aligned) for one in edited]
 
 
 def _put_back(face, box, edited, details, fade):
-    """An edited crop (1, 3, size, size) into the `box` of its photograph, by way of the change alone -> PIL."""
-    cv2 = need("cv2")
-    side, image = face.crop.width, face.tensor()
-    photo = np.array(face.photo)
+    """An edited crop (1, 3, height, width) into the `box` of its photograph, by way of the change alone -> PIL."""
+    image, photo = face.tensor(), np.array(face.photo)
     part = to_float(photo[box].transpose(2, 0, 1).copy()).permute(1, 2, 0).numpy()        # (h, w, 3)
-    matrix = face.matrix.copy()                                                           # from this part to the crop
-    matrix[:, 2] += face.matrix[:, :2] @ (box[1].start, box[0].start)
-    scale = np.sqrt(np.abs(np.linalg.det(matrix[:, :2])))                                 # crop pixels per pixel
-
-    def carried(values, border, flags=cv2.INTER_CUBIC):
-        if scale > 1.5:                                                     # as in `Aligned.paste_back`: no aliasing
-            values = cv2.GaussianBlur(values, (0, 0), 0.4 * scale)
-        return cv2.warpAffine(np.ascontiguousarray(values), matrix, part.shape[1::-1], flags=flags | cv2.WARP_INVERSE_MAP,
-                              borderMode=border)
-
     values = (edited - image if details else edited)[0].permute(1, 2, 0).numpy()
-    change = carried(values, cv2.BORDER_REPLICATE) - (0 if details else part)
+    change = face.carried(values, box) - (0 if details else part)
     if fade:
-        line = np.linspace(0, 1 / SEAM, side, dtype=np.float32)
-        line = np.minimum(line, line[::-1]).clip(0, 1)
-        line = line * line * (3 - 2 * line)                                               # rises without a corner
-        change *= carried(np.outer(line, line), cv2.BORDER_CONSTANT, cv2.INTER_LINEAR)[..., None]
+        rise = np.outer(*(_rise(side) for side in image.shape[-2:]))
+        change *= face.carried(rise, box, beyond="zero", smooth=False)[..., None]
     photo[box] = np.round((part + change).clip(-1, 1) * 127.5 + 127.5).astype(np.uint8)
     return Image.fromarray(photo)
 
 
+def _rise(side):
+    """From 0 at both ends of a side to 1 in its middle, without a corner: (side,)."""
+    line = np.linspace(0, 1 / SEAM, side, dtype=np.float32)
+    line = np.minimum(line, line[::-1]).clip(0, 1)
+    return line * line * (3 - 2 * line)
+
+
 def _box(face):
-    """The part of a photograph in which its face's square lies -> slices of rows and columns."""
-    corners = np.array([[x, y] for x in (-0.5, face.crop.width - 0.5) for y in (-0.5, face.crop.width - 0.5)])
-    corners = (corners - face.matrix[:, 2]) @ np.linalg.inv(face.matrix[:, :2]).T
+    """The part of a photograph in which its face's crop lies -> slices of rows and columns."""
+    corners = face.corners()
     low = np.floor(corners.min(0)).clip(0).astype(int)
     high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, face.photo.size)
     if (low >= high).any():

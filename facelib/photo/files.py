@@ -8,8 +8,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from facelib.data import pack
-from facelib.data.align import Aligned, NoFaceError, align
-from facelib.data.images import SUFFIXES, cut, decode
+from facelib.data.align import Aligned, NoFaceError, align, places, similarity
+from facelib.data.images import SUFFIXES, cut, decode, pair
+
+SIZE = 64       # pixels: the size of a face for a method that has no configuration to say one
 
 
 def opened(picture):
@@ -24,12 +26,17 @@ def opened(picture):
     return Image.fromarray(picture)
 
 
+def size_of(method):
+    """The size at which a method works, (height, width): its `cfg.size`, or SIZE of a thing without a configuration."""
+    return pair(method.cfg.size if hasattr(method, "cfg") else SIZE)
+
+
 def face_of(photo, size, eyes=None, aligned=False):
-    """The face of a photograph (PIL RGB) at `size` pixels -> Aligned; aligned: all of the photograph is the face."""
+    """The face of a photograph (PIL RGB) at `size`, an int or (height, width) -> Aligned; aligned: all of it is the face."""
     if aligned:
         check_whole(photo, eyes)
-        scale = size / photo.width
-        matrix = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])       # from pixel middles to such
+        corners = np.array([(0, 0), (1, 1)])
+        matrix = similarity(corners * photo.width - 0.5, places(corners, size))
         return Aligned(Image.fromarray(cut(photo, size).transpose(1, 2, 0)), photo, matrix, "all of it")
     try:
         return align(photo, size, eyes)
