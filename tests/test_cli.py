@@ -111,7 +111,7 @@ def test_training_again_resumes_and_another_run_is_refused(run, pictures, capsys
 
 def test_what_train_does_not_know(pictures, capsys, tmp_path):
     assert f"method must be one of {', '.join(METHODS)}" in fails(capsys, "train", "glcik")
-    assert "preset of glcic must be one of seed, book, smoke" in fails(capsys, "train", "glcic", "--preset", "large")
+    assert "preset of glcic must be one of seed, book, today, smoke" in fails(capsys, "train", "glcic", "--preset", "large")
     assert 'name must be "synthetic"' in fails(capsys, "train", "glcic", "--data", "celebs", "--out", tmp_path / "a")
     line = fails(capsys, "train", "glcic", "--preset", "smoke", "--data", f"folder:{tmp_path / 'none'}", "--out", tmp_path / "a")
     assert "expected a folder of pictures" in line

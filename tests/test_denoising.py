@@ -357,7 +357,7 @@ def test_a_configuration_that_cannot_be_is_refused(changes, message):
 
 def test_the_data_must_fit():
     with pytest.raises(ValueError, match="trains on faces of size .160, 128., got noise with 32x32 pixels; load them with size"):
-        DenoisingAutoencoder.adopt(SimpleNamespace(cfg=SEED), noise())
+        DenoisingAutoencoder.adopt(SimpleNamespace(training_size=(160, 128)), noise())
 
 
 @pytest.mark.parametrize("changes", [{"batch_norm": True, "spectral_norm": False, "init_std": 0.02}, {"pooling": "max"},

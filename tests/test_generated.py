@@ -35,6 +35,7 @@ class Painter:
 
     def __init__(self, planted=None, size=64):
         self.planted, self.size, self.card = planted or {}, size, {"sha256": "abc", "licence": "mine"}
+        self.cfg = SimpleNamespace(size=size)
 
     def sample(self, n, seed=0, spread=1.0):
         images = spread * to_float(soft(n, 100 + seed, self.size))
