@@ -2,17 +2,21 @@
 
 import { element } from "./elements.js";
 
-const COLOUR = "rgb(140, 26, 217)"; // of a hole, as in the book's figures (facelib.plots.HOLE)
-const SCALE = 4; // canvas pixels to one of the face, so that the brush's ring is finer than the face
+export const COLOUR = [140, 26, 217]; // of a hole, as in the book's figures (facelib.plots.HOLE)
+const CANVAS = 512; // pixels of the canvas, about: it is finer than the face, so that the brush's ring is, too
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const TOOLS = { brush: "Brush", box: "Box", eraser: "Eraser" };
 
 /** The drawing canvas and its tools. changed: called when a stroke is done; say: with what a key did. */
 export const drawing = (size, changed, say) => {
-  const canvas = element("canvas", "", { width: size * SCALE, height: size * SCALE, tabindex: 0, role: "application", id: "hole",
+  const scale = Math.max(1, Math.round(CANVAS / size)); // canvas pixels to one of the face
+  const canvas = element("canvas", "", { width: size * scale, height: size * scale, tabindex: 0, role: "application", id: "hole",
     "aria-label": "The face, to draw a hole on", "aria-describedby": "hole-keys" });
   const pen = canvas.getContext("2d");
   const face = element("canvas", "", { width: size, height: size }); // the pixels, to be enlarged
+  const shade = element("canvas", "", { width: size, height: size }); // the hole's
+  const shades = new ImageData(size, size);
+  for (let p = 0; p < size * size; p++) shades.data.set(COLOUR, 4 * p);
   const mask = new Uint8Array(size * size);
   let tool = "brush";
   let cursor = { x: size / 2, y: size / 2 };
@@ -26,34 +30,38 @@ export const drawing = (size, changed, say) => {
     radio.addEventListener("change", () => { tool = value; corner = null; draw(); });
     tools.append(element("label", "", {}, radio, text));
   }
-  const radius = element("input", "", { type: "range", min: 1, max: 16, value: 6, "aria-label": "Size of the brush" });
-  radius.addEventListener("input", () => draw());
-  tools.append(element("label", "", {}, "Size ", radius));
+  // The brush's radius is a share of the face, so that it draws the same holes whatever the size.
+  const slider = element("input", "", { type: "range", min: 1, max: 25, value: 9, "aria-label": "Size of the brush, per cent of the face" });
+  slider.addEventListener("input", () => draw());
+  tools.append(element("label", "", {}, "Size ", slider));
+  const radius = () => (slider.value / 100) * size;
 
   const box = () => [Math.min(corner.x, cursor.x), Math.min(corner.y, cursor.y), Math.max(corner.x, cursor.x),
     Math.max(corner.y, cursor.y)].map(Math.round);
 
   const draw = () => {
-    pen.imageSmoothingEnabled = false;
+    pen.imageSmoothingEnabled = true;
     pen.drawImage(face, 0, 0, canvas.width, canvas.height);
-    pen.fillStyle = COLOUR;
-    mask.forEach((bit, i) => bit && pen.fillRect((i % size) * SCALE, Math.floor(i / size) * SCALE, SCALE, SCALE));
+    pen.imageSmoothingEnabled = false; // a pixel is hole or it is not
+    mask.forEach((bit, i) => { shades.data[4 * i + 3] = 255 * bit; });
+    shade.getContext("2d").putImageData(shades, 0, 0);
+    pen.drawImage(shade, 0, 0, canvas.width, canvas.height);
     if (!ring) return;
     for (const [colour, width] of [["black", 5], ["white", 2]]) { // seen on any face
       Object.assign(pen, { strokeStyle: colour, lineWidth: width });
       pen.beginPath();
       if (corner) {
-        const [left, top, right, bottom] = box().map((v) => v * SCALE);
+        const [left, top, right, bottom] = box().map((v) => v * scale);
         pen.rect(left, top, right - left, bottom - top);
       } else {
-        pen.arc(cursor.x * SCALE, cursor.y * SCALE, (tool === "box" ? 1 : radius.value) * SCALE, 0, 2 * Math.PI);
+        pen.arc(cursor.x * scale, cursor.y * scale, (tool === "box" ? 1 : radius()) * scale, 0, 2 * Math.PI);
       }
       pen.stroke();
     }
   };
 
   const dab = (value) => {
-    const r = Number(radius.value);
+    const r = radius();
     for (let y = Math.max(0, Math.floor(cursor.y - r)); y < Math.min(size, cursor.y + r); y++) {
       for (let x = Math.max(0, Math.floor(cursor.x - r)); x < Math.min(size, cursor.x + r); x++) {
         if ((x + 0.5 - cursor.x) ** 2 + (y + 0.5 - cursor.y) ** 2 <= r * r) mask[y * size + x] = value;
@@ -117,7 +125,7 @@ export const drawing = (size, changed, say) => {
   const empty = () => { mask.fill(0); corner = null; };
   const acts = { // what a key does -> what is told of it; only some change the hole
     move: ([x, y], fast) => {
-      const step = fast ? 8 : 1;
+      const step = fast ? Math.round(size / 8) : 1;
       cursor = { x: inside(Math.round(cursor.x) + x * step), y: inside(Math.round(cursor.y) + y * step) };
       if (corner) return `Box of ${box()[2] - box()[0]} by ${box()[3] - box()[1]} pixels.`;
       return `${TOOLS[tool]} at ${cursor.x} from the left, ${cursor.y} from the top.`;
@@ -154,7 +162,8 @@ export const drawing = (size, changed, say) => {
     clear: () => { empty(); draw(); changed(); },
     centre: () => {
       empty();
-      for (let y = size / 4; y < (3 * size) / 4; y++) mask.fill(1, y * size + size / 4, y * size + (3 * size) / 4);
+      const [first, last] = [Math.round(size / 4), size - Math.round(size / 4)];
+      for (let y = first; y < last; y++) mask.fill(1, y * size + first, y * size + last);
       draw();
       changed();
     },

@@ -10,17 +10,27 @@ const once = (make) => { // kept once it has worked; after a failure the next ca
   return () => (promise ??= make().catch((error) => { promise = undefined; throw error; }));
 };
 
+let bytes = 0;
+const counted = async (answer) => { // -> ArrayBuffer
+  const data = await answer.arrayBuffer();
+  bytes += data.byteLength;
+  return data;
+};
+
+/** How many bytes this script has loaded so far: the runtime, networks, faces. */
+export const loaded = () => bytes;
+
 export const load = async (file) => { // a file beside this script -> its Response
   const answer = await fetch(new URL(file, here));
   if (!answer.ok) throw new Error(`The page could not load ${file} (${answer.status}).`);
-  return answer;
+  return new Response(await counted(answer));
 };
 
 const fetchRuntime = async (place) => {
   const files = Object.entries(FILES).map(async ([name, integrity]) => {
     const answer = await fetch(new URL(name, place), { integrity }); // refused unless it is the very file
     if (!answer.ok) throw new Error(`${answer.status}: ${answer.url}`);
-    return answer.arrayBuffer();
+    return counted(answer);
   });
   const [script, wasmBinary] = await Promise.all(files);
   const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
@@ -46,7 +56,7 @@ export const ready = once(async () => {
     + "blocks it.");
 });
 
-/** What tools/live.py says of the networks: name -> {inputs, outputs, size, layout, directions, ...}. */
+/** What tools/live.py says of the networks: name -> {title, bytes, inputs, outputs, layout, directions, ...}. */
 export const models = once(async () => (await load("models.json")).json());
 
 /** Faces to choose from: [{name, pixels: ImageData}, ...]. */
