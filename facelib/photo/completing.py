@@ -12,13 +12,13 @@ from PIL import Image
 from facelib import blending, classical, masks
 from facelib.data.align import TEMPLATES, align, places
 from facelib.data.images import decode, read_mask
-from facelib.extras import need
 from facelib.photo import matching
 from facelib.photo.files import check_suffix, device, each, named, opened, save, size_of
 
 CENTRE = ("centre", "center")
 MARGIN = 32     # pixels around the hole, at least, of the part of the photograph that is worked on
-SMALL = 128     # pixels: the longer side of the copy in which what lies beyond the face's crop is filled
+PAINTED = 256   # pixels: the longer side of the copy in which the hole is painted over before a face is looked for
+QUILTED = 128   # and of the copy in which what lies beyond the face's crop is filled
 
 
 def complete_photo(picture, method, hole=None, mask=None, eyes=None, blend=True, grain=True):
@@ -132,7 +132,7 @@ def _fill(picture, method, complete, hole, mask, eyes, blend, grain):
     """`complete_photo` with several completions: complete(image, mask) gives a list of them -> list of PIL."""
     photo = opened(picture)
     where = _hole(photo, hole, mask)                                                      # bool (H, W)
-    covered = Image.fromarray(_paint_over(np.array(photo), where))
+    covered = _paint_over(photo, where)
     rows, columns = np.nonzero(where)
     face = align(covered, size_of(method), eyes, near=(columns.mean(), rows.mean()))
     image, holes = face.tensor(), face.hole(where, partly=True)
@@ -142,10 +142,11 @@ def _fill(picture, method, complete, hole, mask, eyes, blend, grain):
     # From here on, the part of the photograph around the hole is enough: (1, 3, h, w) and (1, 1, h, w).
     box = _around(where)
     known = _tensor(np.asarray(covered)[box] / 127.5 - 1)
-    grey = bool((known == known[:, :1]).all())
-    lost, shown = (torch.from_numpy(part.astype(np.float32))[None, None] for part in (where[box], face.inside(box)))
+    lost, shown = _mask(where[box]), _mask(face.inside(box))
+    grey = bool(((known == known[:, :1]) | (lost > 0)).all())
     if (lost > shown).any():
-        known = masks.composite(known, lost * (1 - shown), _without_learning(known, lost, merge))
+        quilt = _without_learning(known, lost, classical.patchmatch, QUILTED)
+        known = masks.composite(known, lost * (1 - shown), merge(known, quilt, lost))
 
     def back(completed):
         completed = completed.float().cpu()
@@ -177,6 +178,11 @@ def _tensor(pixels):
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
 
 
+def _mask(where):
+    """Bool (H, W) -> float (1, 1, H, W)."""
+    return torch.from_numpy(where.astype(np.float32))[None, None]
+
+
 def _around(where):
     """The part of the photograph around its hole, slices of rows and columns; the margin is half the hole's longer side."""
     firsts, lasts = zip(*(np.flatnonzero(where.any(axis))[[0, -1]].tolist() for axis in (1, 0)), strict=True)
@@ -192,20 +198,20 @@ def _known(covered, where, image, holes):
     Dark hair on a grey wall is no grey photograph: where most of the face is hole, the whole photograph is asked.
     """
     if holes.mean() > 0.5:
-        image, holes = _smaller(_tensor(np.asarray(covered) / 127.5 - 1), torch.from_numpy(where.astype(np.float32))[None, None])
+        image, holes = _smaller(_tensor(np.asarray(covered) / 127.5 - 1), _mask(where), PAINTED)
     return _pixels(image)[holes[0, 0].numpy() == 0].astype(np.float64)
 
 
-def _without_learning(picture, hole, merge):
-    """The hole filled with patches of what is around it, found in a small copy: (1, 3, H, W), as `picture`."""
-    filled = classical.patchmatch(*_smaller(picture, hole))
-    enlarged = F.interpolate(filled, hole.shape[-2:], mode="bicubic", align_corners=False).clamp(-1, 1)
-    return merge(picture, enlarged, hole)
+def _without_learning(picture, hole, method, longest):
+    """The hole filled by a `method` of `classical`, in a copy no longer than `longest`: (1, 3, H, W), as `picture`."""
+    filled = method(*_smaller(picture, hole, longest))
+    filled = F.interpolate(filled, hole.shape[-2:], mode="bicubic", align_corners=False).clamp(-1, 1)
+    return masks.composite(picture, hole, filled)
 
 
-def _smaller(image, mask):
-    """A copy of a picture no longer than SMALL, (1, 3, h, w): means of known pixels; where there are none, hole, (1, 1, h, w)."""
-    shrink = min(1, SMALL / max(mask.shape[-2:]))
+def _smaller(image, mask, longest):
+    """A copy of a picture and its hole: means of known pixels (1, 3, h, w), and hole where there are none (1, 1, h, w)."""
+    shrink = min(1, longest / max(mask.shape[-2:]))
     size = [max(classical.PATCH, round(side * shrink)) for side in mask.shape[-2:]]
     share = F.adaptive_avg_pool2d(1 - mask, size)
     return F.adaptive_avg_pool2d(image * (1 - mask), size) / share.clamp_min(1e-6), (share == 0).float()
@@ -239,12 +245,11 @@ def _hole(photo, hole, mask):
     return masks.from_picture(mask, (height, width))[0, 0].numpy() > 0.5                  # refuses a mask without a hole
 
 
-def _paint_over(pixels, where):
-    """The photograph (H, W, 3) with every hole pixel painted like the nearest known one."""
+def _paint_over(photo, where):
+    """The photograph with something smooth where the hole is, so that a face with a hole is still seen as one -> PIL."""
     if where.all():
         raise ValueError("the hole covers the whole photograph: nothing is left to complete it from; make it smaller")
-    rows, columns = (np.flatnonzero(where.any(axis)) for axis in (1, 0))
-    box = slice(max(rows[0] - 1, 0), rows[-1] + 2), slice(max(columns[0] - 1, 0), columns[-1] + 2)
-    near = need("scipy.ndimage").distance_transform_edt(where[box], return_distances=False, return_indices=True)
-    pixels[box] = pixels[box][tuple(near)]
-    return pixels
+    pixels, box = np.array(photo), _around(where)
+    painted = _without_learning(_tensor(pixels[box] / 127.5 - 1), _mask(where[box]), classical.telea, PAINTED)
+    pixels[box] = np.round((_pixels(painted) + 1) * 127.5)
+    return Image.fromarray(pixels)
